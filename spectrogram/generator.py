@@ -1,0 +1,162 @@
+"""The spectrogram generator: one power spectrum of each moment, and from it the picture and the levels.
+
+    from spectrogram import SPECT_GENERATOR
+    spectrogram = SPECT_GENERATOR.spectrogram("6872.220716021453.wav", start_s=60, end_s=70)
+    spectrogram.plot()
+
+Long recordings are streamed: `stream` (or `process` on the chunks of `chunks`, in any number of threads) yields `Piece`s in order.
+A piece does not depend on how the sound was cut into blocks.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from spectrogram.bands import triangle_weights
+from spectrogram.chunks import Chunk, cut_chunks
+from spectrogram.levels import FLOOR, LevelMeter, Seconds
+from spectrogram.profile import Profile, load_profile
+from spectrogram.recording import Recording
+from spectrogram.stft import GROUP_FRAMES, FrameGrid
+
+BANDS_AT_ONCE = 16
+
+
+@dataclass
+class Piece:
+    """Some consecutive frames of a recording: picture_db (frames, bands) dB re 1 µPa^2/Hz, NaN in masked bands, and its seconds' levels."""
+
+    first_frame: int
+    picture_db: np.ndarray
+    seconds: Seconds
+    final: bool
+
+
+@dataclass
+class Spectrogram:
+    """A passage to look at.
+
+    times_s (frames,): centres, from the recording's start; freqs_hz (bins,); psd_db (frames, bins) and picture_db (frames, bands),
+    both dB re 1 µPa^2/Hz.
+    """
+
+    recording: Recording
+    profile: Profile
+    times_s: np.ndarray
+    freqs_hz: np.ndarray
+    psd_db: np.ndarray
+    picture_db: np.ndarray
+
+    def plot(self, ax=None, **kwargs):
+        """Draw it; see `spectrogram.plots.plot_spectrogram`."""
+        from spectrogram.plots import plot_spectrogram
+
+        return plot_spectrogram(self, ax=ax, **kwargs)
+
+
+class FrontEnd:
+    """What a profile means at one sample rate: frame grid, filterbank, level meter."""
+
+    def __init__(self, profile: Profile, rate_hz: int):
+        self.grid = FrameGrid(profile, rate_hz)
+        self.meter = LevelMeter(self.grid)
+        self.visible = profile.visible_bands(rate_hz / 2)
+        weights = triangle_weights(profile.band_edges_hz, self.grid.bin_hz, self.grid.n_bins)
+        self._blocks = []  # (bands, bins, weights): triangles overlap few bins, so the product is taken in narrow strips
+        for k in range(0, int(self.visible.sum()), BANDS_AT_ONCE):
+            bands = slice(k, min(k + BANDS_AT_ONCE, int(self.visible.sum())))
+            used = np.flatnonzero(weights[:, bands].any(axis=1))
+            bins = slice(int(used[0]), int(used[-1]) + 1)
+            self._blocks.append((bands, bins, np.ascontiguousarray(weights[bins, bands])))
+        self.before = self.grid.n_fft + self.meter.half
+        self.after = self.grid.n_fft + self.meter.margin
+
+    def picture(self, power: np.ndarray, out: np.ndarray) -> None:
+        """(frames, bins) PSD -> (frames, bands) mean PSD of each visible band, written into `out`."""
+        for bands, bins, weights in self._blocks:
+            np.matmul(power[:, bins], weights, out=out[:, bands])
+
+
+class SpectrogramGenerator:
+    """Makes calibrated spectrograms with a species profile's front end. `SPECT_GENERATOR` is the one everybody shares."""
+
+    def __init__(self, profile: Profile | str | None = None):
+        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
+        self.front_end = lru_cache(maxsize=16)(lambda rate_hz: FrontEnd(self.profile, rate_hz))
+
+    def chunks(self, recording: Recording, block_s: float = 16.0) -> Iterator[Chunk]:
+        """The recording's samples as fixed chunks with margins, read `block_s` seconds at a time."""
+        end = self.front_end(recording.sample_rate_hz)
+        return cut_chunks(recording.blocks(block_s), recording.sample_rate_hz, end.before, end.after)
+
+    def process(self, chunk: Chunk, rate_hz: int, sensitivity_db: float) -> Piece:
+        """Picture and levels of one chunk. Stateless: chunks may be processed side by side, in any order."""
+        end = self.front_end(rate_hz)
+        grid, per_second = end.grid, round(self.profile.frame_rate_hz)
+        first, last = grid.n_frames(chunk.first), grid.n_frames(chunk.last)
+        n, n_seconds = last - first, -(-(chunk.last - chunk.first) // rate_hz)
+        picture = np.full((n, self.profile.n_bands), np.nan, np.float32)
+        psd_sum = np.zeros((n_seconds, grid.n_bins), np.float32)
+        frames = np.zeros(n_seconds, np.int64)
+        for offset, power in grid.power(chunk.samples, chunk.origin, first, n):
+            end.picture(power, picture[offset:offset + len(power)])
+            second = offset // per_second
+            psd_sum[second] += power.sum(axis=0)
+            frames[second] += len(power)
+        _to_decibels(picture[:, end.visible], sensitivity_db, out=picture)
+        seconds = end.meter.seconds(chunk, psd_sum, frames)
+        return Piece(first, picture, seconds, chunk.final)
+
+    def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
+        """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
+        for chunk in self.chunks(recording, block_s):
+            yield self.process(chunk, recording.sample_rate_hz, recording.sensitivity_db)
+
+    def picture(self, recording: Recording | str | Path) -> np.ndarray:
+        """(frames, bands) dB re 1 µPa^2/Hz: the picture of a whole recording."""
+        return np.concatenate([piece.picture_db for piece in self.stream(as_recording(recording))])
+
+    def spectrogram(self, recording: Recording | str | Path, start_s: float = 0.0, end_s: float | None = None) -> Spectrogram:
+        """A passage of a recording, to look at: every FFT bin and the picture.
+
+        Raises
+        ------
+        BadRecording
+            if the file cannot be read; ValueError if the passage holds no frame.
+        """
+        recording = as_recording(recording)
+        end = self.front_end(recording.sample_rate_hz)
+        grid, rate, frame_rate = end.grid, recording.sample_rate_hz, self.profile.frame_rate_hz
+        first = max(0, round(start_s * frame_rate))
+        last = grid.n_frames(recording.frames)
+        last = last if end_s is None else min(last, round(end_s * frame_rate))
+        if last <= first:
+            raise ValueError(f"{recording.path}: nothing between {start_s} s and {end_s} s; it lasts {recording.duration_s:.2f} s")
+        low, high = int(grid.first_sample(first)), int(grid.first_sample(last - 1)) + grid.n_fft
+        samples = recording.read(max(0, low) / rate, high / rate)
+        samples = np.pad(samples, (max(0, -low), max(0, high - max(0, low) - len(samples))), mode="symmetric")
+        power = np.concatenate([p.copy() for _, p in grid.power(samples, low, first, last - first)])
+        picture = np.full((last - first, self.profile.n_bands), np.nan, np.float32)
+        for k in range(0, len(power), GROUP_FRAMES):
+            end.picture(power[k:k + GROUP_FRAMES], picture[k:k + GROUP_FRAMES])
+        _to_decibels(picture[:, end.visible], recording.sensitivity_db, out=picture)
+        psd_db = 10 * np.log10(np.maximum(power, FLOOR)) - np.float32(recording.sensitivity_db)
+        times_s = (np.arange(first, last) + 0.5) / frame_rate
+        return Spectrogram(recording, self.profile, times_s, np.arange(grid.n_bins) * grid.bin_hz, psd_db, picture)
+
+
+def as_recording(recording: Recording | str | Path) -> Recording:
+    return recording if isinstance(recording, Recording) else Recording(recording)
+
+
+def _to_decibels(psd: np.ndarray, sensitivity_db: float, out: np.ndarray) -> None:
+    """10 log10 of the visible bands (the first ones), calibrated, into `out`'s first columns."""
+    visible = out[:, :psd.shape[1]]
+    np.maximum(psd, np.float32(FLOOR), out=visible)
+    np.log10(visible, out=visible)
+    visible *= np.float32(10)
+    visible -= np.float32(sensitivity_db)

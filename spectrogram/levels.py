@@ -1,0 +1,189 @@
+"""Sound levels in dB re 1 µPa: SPL, decidecade bands, power spectral density, percentiles, long-term average.
+
+Each second of a recording gets its mean-square values; tables average them *in power* over longer rows, then go to decibels.
+
+Two resolutions feed one set of bands. Above 1.78 kHz the bands come from the same power spectra as the picture (93.75 Hz bins at
+192 kHz). Below, those bins are too wide to tell bands apart, so the sound is decimated to about 8 kHz and 1-s Hann windows at
+50 % overlap give bins of at most 1 Hz; that costs about a tenth more time. Bins on a band's border are split in proportion.
+
+Sources: ISO 18405:2017 (sound pressure level; mean-square sound pressure spectral density level), IEC 61260-1:2014
+(decidecade bands), Merchant et al. (2015) doi:10.1111/2041-210X.12330 (averaging and percentiles).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from spectrogram.bands import decidecade_centres_hz, nominal_hz, overlap_weights
+from spectrogram.chunks import Chunk
+from spectrogram.names import utc_times
+from spectrogram.stft import FrameGrid
+
+LOWEST_HZ = 8.9            # lower edge of the 10 Hz decidecade
+SPLIT_HZ = 10 ** 3.25      # 1778 Hz: upper edge of the 1.6 kHz decidecade
+FINE_RATE_HZ = 8000
+PSD_BANDS_PER_DECADE = 40  # columns PSD_f: a quarter of a decidecade each
+FLOOR = 1e-20              # full-scale^2 / Hz; digital silence reads this instead of minus infinity
+
+
+@dataclass
+class Seconds:
+    """Mean-square values of consecutive seconds, in full-scale units (calibrate with `-sensitivity_db`).
+
+    start_s (n,); duration_s (n,): under 1 for the last; broadband (n,) full-scale^2 over all frequencies but 0 Hz;
+    band_power (n, decidecades) full-scale^2; psd (n, psd bands) full-scale^2 / Hz.
+    """
+
+    start_s: np.ndarray
+    duration_s: np.ndarray
+    broadband: np.ndarray
+    band_power: np.ndarray
+    psd: np.ndarray
+
+    @staticmethod
+    def join(parts: list["Seconds"]) -> "Seconds":
+        return Seconds(*(np.concatenate([getattr(p, name) for p in parts]) for name in Seconds.__dataclass_fields__))
+
+
+class LevelMeter:
+    """Turns chunks of samples and their power spectra into `Seconds`.
+
+    Attributes
+    ----------
+    centres_hz : decidecade centres that lie wholly below Nyquist.  psd_centres_hz : centres of the PSD columns.
+    margin : samples needed after a chunk's end.
+    """
+
+    def __init__(self, grid: FrameGrid):
+        self.grid, rate = grid, grid.rate_hz
+        self.factor = max(1, rate // FINE_RATE_HZ)
+        self.fine_rate_hz = rate / self.factor
+        self.taps, self.half = self._low_pass()
+        from scipy.fft import next_fast_len
+
+        self.fine_n = next_fast_len(int(np.ceil(self.fine_rate_hz)), real=True)
+        self.fine_window = np.hanning(self.fine_n + 1)[:-1].astype(np.float32)
+        self.fine_bin_hz = self.fine_rate_hz / self.fine_n
+        self.margin = int(rate * (self.fine_n / self.fine_rate_hz - 0.5)) + 2 * self.half + 4 * self.factor + 1
+        self.centres_hz = decidecade_centres_hz(LOWEST_HZ, rate / 2)
+        half_band = 10 ** 0.05
+        self._band = self._weights(self.centres_hz / half_band, self.centres_hz * half_band)
+        n = np.arange(-80, 130)
+        psd_centres = 1000.0 * 10 ** (n / PSD_BANDS_PER_DECADE)
+        half_psd = 10 ** (0.5 / PSD_BANDS_PER_DECADE)
+        self.psd_centres_hz = psd_centres[psd_centres * half_psd <= rate / 2]
+        low, high = self.psd_centres_hz / half_psd, self.psd_centres_hz * half_psd
+        self._psd = [w / (high - low) for w in self._weights(low, high)]
+
+    def _low_pass(self):
+        """Polyphase taps (factor, columns) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
+        if self.factor == 1:
+            return None, 0
+        from scipy.signal import firwin, kaiserord
+
+        rate = self.grid.rate_hz
+        stop = self.fine_rate_hz - SPLIT_HZ
+        count, beta = kaiserord(80.0, (stop - SPLIT_HZ) / (rate / 2))
+        columns = count // self.factor + 1
+        taps = firwin(2 * (columns * self.factor // 2) - 1, (SPLIT_HZ + stop) / 2, window=("kaiser", beta), fs=rate)
+        padded = np.zeros(columns * self.factor)
+        padded[:len(taps)] = taps
+        return np.ascontiguousarray(padded.reshape(columns, self.factor).T.astype(np.float32)), (len(taps) - 1) // 2
+
+    def _weights(self, low_hz, high_hz):
+        """(fine bins, bands), (picture bins, bands): power in each band = fine PSD @ first + picture PSD @ second."""
+        split = np.inf if self.factor == 1 else SPLIT_HZ
+        fine = overlap_weights(np.minimum(low_hz, split), np.minimum(high_hz, split), self.fine_bin_hz, self.fine_n // 2 + 1)
+        main = overlap_weights(np.maximum(low_hz, split), np.maximum(high_hz, split), self.grid.bin_hz, self.grid.n_bins)
+        return (fine * self.fine_bin_hz).astype(np.float32), (main * self.grid.bin_hz).astype(np.float32)
+
+    def seconds(self, chunk: Chunk, psd_sum: np.ndarray, frames: np.ndarray) -> Seconds:
+        """Levels of a chunk.
+
+        Parameters
+        ----------
+        psd_sum : (n, n_bins) sum of the power spectra of each second's frames; frames : (n,) how many frames went into each.
+        """
+        rate, n = self.grid.rate_hz, len(frames)
+        own = chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]
+        seconds = np.array_split(own, np.arange(1, n) * rate)
+        mean = np.array([x.mean(dtype=np.float64) for x in seconds])
+        square = np.array([np.dot(x, x) / len(x) for x in seconds], dtype=np.float64)
+        main = psd_sum / np.maximum(frames, 1)[:, None]
+        fine = self._fine_psd(chunk, n)
+        return Seconds(
+            start_s=chunk.first / rate + np.arange(n, dtype=np.float64),
+            duration_s=np.array([len(x) / rate for x in seconds]),
+            broadband=np.maximum(square - mean ** 2, 0.0),
+            band_power=fine @ self._band[0] + main @ self._band[1],
+            psd=fine @ self._psd[0] + main @ self._psd[1],
+        )
+
+    def _fine_psd(self, chunk: Chunk, n: int) -> np.ndarray:
+        """(n, fine bins) PSD of each second from 1-s windows that start with it and half a second later."""
+        import torch
+
+        rate, d = self.grid.rate_hz, self.factor
+        first_m = -(-(chunk.origin + self.half) // d)  # first decimated sample whose taps lie in the chunk
+        if self.taps is None:
+            y, first_m = chunk.samples, chunk.origin
+        else:
+            x = chunk.samples[first_m * d - self.half - chunk.origin:]
+            products = x[:len(x) // d * d].reshape(-1, d) @ self.taps  # (blocks, columns)
+            columns = self.taps.shape[1]
+            y = products[:len(products) - columns + 1, 0].copy()
+            for j in range(1, columns):
+                y += products[j:len(products) - columns + 1 + j, j]
+        starts = np.round((chunk.first / rate + np.arange(2 * n) * 0.5) * self.fine_rate_hz).astype(np.int64) - first_m
+        windows = y[starts[:, None] + np.arange(self.fine_n)]
+        windows -= windows.mean(axis=1, keepdims=True)
+        windows *= self.fine_window
+        spectrum = torch.fft.rfft(torch.from_numpy(windows)).numpy()
+        psd = spectrum.real ** 2 + spectrum.imag ** 2
+        psd *= np.float32(2.0 / (self.fine_rate_hz * float(np.sum(self.fine_window.astype(np.float64) ** 2))))
+        return psd.reshape(n, 2, -1).mean(axis=1)
+
+
+def decibels(power, sensitivity_db: float) -> np.ndarray:
+    """Full-scale power (or PSD) -> dB re 1 µPa^2 (or 1 µPa^2/Hz), for a negative end-to-end sensitivity."""
+    return 10 * np.log10(np.maximum(power, FLOOR)) - sensitivity_db
+
+
+def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None, row_s: float = 60.0) -> pd.DataFrame:
+    """Levels averaged over rows of `row_s` seconds, in the wide shape that PAMscapes reads.
+
+    Columns
+    -------
+    UTC (NaT without a start time), start_s, duration_s,
+    BB_10-N : sound pressure level, all frequencies up to Nyquist N, dB re 1 µPa,
+    TOL_f : level in the decidecade band centred at f Hz, dB re 1 µPa,
+    PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
+    and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
+    """
+    names = [broadband_name(meter)] + [f"TOL_{nominal_hz(f)}" for f in meter.centres_hz]
+    psd_names = [f"PSD_{f:.1f}" if f < 100 else f"PSD_{f:.0f}" for f in meter.psd_centres_hz]
+    columns = ["start_s", "duration_s", *names, *psd_names, *(f"{n}_p{p:02d}" for n in names for p in (5, 50, 95))]
+    power = np.column_stack([seconds.broadband, seconds.band_power])
+    row = (seconds.start_s // row_s).astype(int)
+    rows = []
+    for r in np.unique(row):
+        here = row == r
+        weight = seconds.duration_s[here] / seconds.duration_s[here].sum()
+        levels = decibels(weight @ power[here], sensitivity_db)
+        densities = decibels(weight @ seconds.psd[here], sensitivity_db)
+        percentiles = percentile_levels(decibels(power[here], sensitivity_db))
+        rows.append(np.concatenate([[seconds.start_s[here][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
+    table = pd.DataFrame(np.array(rows).reshape(len(rows), len(columns)), columns=columns)
+    table.insert(0, "UTC", utc_times(start_utc, table["start_s"]))
+    return table
+
+
+def percentile_levels(levels_db: np.ndarray, percents=(5, 50, 95)) -> np.ndarray:
+    """(percents, bands) statistical percentiles over time of (times, bands) levels: p95 is the loud end (acousticians' L5)."""
+    return np.percentile(levels_db, percents, axis=0)
+
+
+def broadband_name(meter: LevelMeter) -> str:
+    return f"BB_10-{meter.grid.rate_hz // 2}"

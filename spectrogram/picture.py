@@ -1,0 +1,42 @@
+"""From a calibrated picture (dB) to what a model sees. The one place where that happens, in training and in use.
+
+Kinds of normalisation (`profile.normalisation`):
+`mean`      (L - mean of the window's visible cells) / scale_db: blind to gain, contrast in true decibels, silence is not stretched.
+`absolute`  (L - centre_db) / scale_db: level kept; needs a calibrated hydrophone.
+`minmax`    to 0..1 in each window, as the peer does; for comparison only.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from spectrogram.profile import Profile
+
+
+def normalise(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
+    """A model's input from windows of the calibrated picture.
+
+    Parameters
+    ----------
+    picture_db : (..., frames, bands) float32, dB re 1 µPa^2/Hz, NaN where the recording has no such band or has
+        ended.
+
+    Returns
+    -------
+    (..., frames, bands) float32, finite; masked cells hold the profile's `masked` value.
+    """
+    n = profile.normalisation
+    visible = np.isfinite(picture_db)
+    count = np.maximum(visible.sum(axis=(-2, -1), keepdims=True), 1).astype(np.float32)
+    filled = np.where(visible, picture_db, np.float32(0))
+    if n["kind"] == "mean":
+        x = (filled - filled.sum(axis=(-2, -1), keepdims=True) / count) * np.float32(1 / n["scale_db"])
+    elif n["kind"] == "absolute":
+        x = (filled - np.float32(n["centre_db"])) * np.float32(1 / n["scale_db"])
+    elif n["kind"] == "minmax":
+        low = np.where(visible, picture_db, np.inf).min(axis=(-2, -1), keepdims=True)
+        high = np.where(visible, picture_db, -np.inf).max(axis=(-2, -1), keepdims=True)
+        x = (filled - low) / np.maximum(high - low, np.float32(1e-6))
+    else:
+        raise ValueError(f"profile {profile.name}: normalisation {n['kind']!r}; use mean, absolute or minmax")
+    np.clip(x, n["low"], n["high"], out=x)
+    return np.where(visible, x, np.float32(n["masked"])).astype(np.float32, copy=False)

@@ -1,0 +1,193 @@
+"""A hydrophone recording: opened, checked against its header, dated, calibrated, and read block by block.
+
+WAV (PCM 16/24/32, float, RF64), W64, FLAC and AIFF at any sample rate; one channel of many; never held whole in memory.
+Samples are float32 with full scale at +-1; sound pressure in µPa is sample * 10^(-sensitivity_db / 20).
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from spectrogram.header import promised_frames
+from spectrogram.names import parse_name, soundtrap_log_start, zone
+from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, checked
+
+EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
+BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
+CLIPPED = 0.9999
+
+
+class BadRecording(ValueError):
+    """A recording that cannot be processed at all. The message names the file, the fault and the mend."""
+
+
+class Recording:
+    """One channel of one sound file.
+
+    Parameters
+    ----------
+    path : file of one of `EXTENSIONS`, in any case.
+    channel : which channel, counted from 0.
+    start_utc, serial, sensitivity_db : override what the name and the table of hydrophones say.
+    clock : IANA time zone of the recorder's clock where the name does not say UTC; default `TIMEZONE` of the environment, else UTC.
+
+    Attributes
+    ----------
+    sample_rate_hz, channels, frames (in the file), duration_s, promised_frames (by the header)
+    start_utc : aware datetime or None; time_source : "argument", "name", "log.xml" or "none"
+    serial, sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
+    faults : what is wrong with the recording, one clear line each; reading adds to it.
+
+    Raises
+    ------
+    BadRecording
+        for a file that is missing, empty, not audio, holds no samples or lacks the channel.
+    """
+
+    def __init__(self, path, channel: int = 0, start_utc: datetime | None = None, serial: str | None = None,
+                 sensitivity_db: float | None = None, clock: str | None = None):
+        self.path, self.channel, self.faults = Path(path), channel, []
+        self._open_and_check()
+        self._date(start_utc, clock or os.environ.get("TIMEZONE"))
+        self.serial = serial or parse_name(self.path.name)[1]
+        if sensitivity_db is not None:
+            self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
+        else:
+            self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(self.serial)
+        self.clipped_samples = self.bad_samples = 0
+        self.frames_read: int | None = None  # None until `blocks` has begun
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def nyquist_hz(self) -> float:
+        return self.sample_rate_hz / 2
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.sample_rate_hz
+
+    @property
+    def end_utc(self) -> datetime | None:
+        return self.start_utc and self.start_utc + timedelta(seconds=self.duration_s)
+
+    def _open_and_check(self) -> None:
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise BadRecording(f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+        if size == 0:
+            raise BadRecording(f"{self.path}: zero bytes; the recorder or the copy failed, copy it again or leave it out")
+        try:
+            with soundfile.SoundFile(self.path) as f:
+                self.sample_rate_hz, self.channels, self.frames = f.samplerate, f.channels, f.frames
+                self.subtype, self.format = f.subtype, f.format
+        except (soundfile.LibsndfileError, OSError) as error:
+            reason = getattr(error, "error_string", str(error)).rstrip(".")
+            raise BadRecording(f"{self.path}: not audio that can be read ({reason}); expected WAV, W64, FLAC or AIFF") from None
+        promised = promised_frames(self.path, BYTES.get(self.subtype, 0) * self.channels)
+        self.promised_frames = self.frames if promised is None else promised
+        if self.frames == 0:
+            raise BadRecording(f"{self.path}: holds no samples; the recorder was cut off before it wrote the header, or the file is empty")
+        if not 0 <= self.channel < self.channels:
+            have = "channel 0" if self.channels == 1 else f"channels 0 to {self.channels - 1}"
+            raise BadRecording(f"{self.path}: has no channel {self.channel}; it has {have}")
+        if self.promised_frames > self.frames + 1:
+            self.fault(f"truncated: the header promises {self.promised_frames / self.sample_rate_hz:.1f} s, "
+                       f"the file holds {self.duration_s:.1f} s; what is there is processed, copy the file again for the rest")
+
+    def _date(self, start_utc: datetime | None, clock: str | None) -> None:
+        from_name, _ = parse_name(self.path.name, zone(clock))
+        from_log = soundtrap_log_start(self.path)
+        if start_utc is not None:
+            if start_utc.tzinfo is None:
+                raise ValueError(f"{self.path}: start_utc {start_utc} has no time zone; give an aware time, e.g. with timezone.utc")
+            self.start_utc, self.time_source = start_utc.astimezone(timezone.utc), "argument"
+        elif from_log and (from_name is None or abs(from_log - from_name) > timedelta(seconds=60)):
+            self.start_utc, self.time_source = from_log, "log.xml"  # the name is on local time; the log knows UTC
+        elif from_name:
+            self.start_utc, self.time_source = from_name, "name"
+        else:
+            self.start_utc, self.time_source = None, "none"
+            self.fault("no start time in the file name; times count from the start of the file, name it "
+                       "SERIAL.yymmddHHMMSS or give a table of start times")
+
+    def fault(self, line: str) -> None:
+        """Note a fault once."""
+        if line not in self.faults:
+            self.faults.append(line)
+
+    @property
+    def complete(self) -> bool:
+        """False when less could be read than the header promises."""
+        have = self.frames if self.frames_read is None else self.frames_read
+        return have + 1 >= self.promised_frames
+
+    def blocks(self, block_s: float = 20.0) -> Iterator[np.ndarray]:
+        """Yield the channel's samples in order, float32 (n,), `block_s` seconds at a time.
+
+        NaN and infinite samples become 0 and are counted in `bad_samples`, samples at full scale in `clipped_samples`. When the file
+        breaks off, what came before is yielded, the fault is noted, and the iteration ends: it never raises for bad sound.
+        """
+        self.clipped_samples = self.bad_samples = self.frames_read = 0
+        want = max(1, round(block_s * self.sample_rate_hz))
+        piece = PIECE_FRAMES if self.format == "FLAC" else want
+        held: list[np.ndarray] = []
+        with soundfile.SoundFile(self.path) as f:
+            while True:
+                try:
+                    data = f.read(piece, dtype="float32", always_2d=self.channels > 1)
+                except (soundfile.LibsndfileError, OSError) as error:
+                    self.fault(f"damaged after {self.frames_read / self.sample_rate_hz:.1f} s ({getattr(error, 'error_string', error)}); "
+                               "what came before is processed")
+                    break
+                if len(data) == 0:
+                    break
+                held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel]))
+                while sum(map(len, held)) >= want:
+                    joined = held[0] if len(held) == 1 else np.concatenate(held)
+                    held = [joined[want:]] if len(joined) > want else []
+                    yield joined[:want]
+        if held:
+            yield np.concatenate(held)
+        self._note_what_was_read()
+
+    def _checked_samples(self, x: np.ndarray) -> np.ndarray:
+        if self.subtype in ("FLOAT", "DOUBLE"):
+            bad = ~np.isfinite(x)
+            if bad.any():
+                self.bad_samples += int(bad.sum())
+                x = np.where(bad, np.float32(0), x)
+        if len(x) and (x.max() >= CLIPPED or x.min() <= -CLIPPED):
+            self.clipped_samples += int(np.count_nonzero(np.abs(x) >= CLIPPED))
+        self.frames_read += len(x)
+        return np.ascontiguousarray(x)
+
+    def _note_what_was_read(self) -> None:
+        if self.bad_samples:
+            self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
+        if self.clipped_samples:
+            share = self.clipped_samples / max(self.frames_read, 1)
+            self.fault(f"clipping: {self.clipped_samples} samples ({share:.2%}) at full scale; levels there are too low")
+        if self.frames_read + 1 < self.frames and not any(f.startswith("damaged") for f in self.faults):
+            self.fault(f"truncated: {self.frames_read / self.sample_rate_hz:.1f} s could be read of {self.duration_s:.1f} s")
+
+    def read(self, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+        """Samples from `start_s` to `end_s`, float32 (n,): for looking at a passage, not for long stretches."""
+        first = round(start_s * self.sample_rate_hz)
+        last = self.frames if end_s is None else min(self.frames, round(end_s * self.sample_rate_hz))
+        with soundfile.SoundFile(self.path) as f:
+            f.seek(min(first, self.frames))
+            x = f.read(max(0, last - first), dtype="float32", always_2d=True)[:, self.channel]
+        return np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def __repr__(self) -> str:
+        return f"Recording({self.name!r}, {self.duration_s:.1f} s at {self.sample_rate_hz} Hz, start {self.start_utc})"
