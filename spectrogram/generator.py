@@ -22,6 +22,7 @@ from spectrogram.levels import FLOOR, LevelMeter, Seconds
 from spectrogram.profile import Profile, load_profile
 from spectrogram.recording import Recording
 from spectrogram.stft import GROUP_FRAMES, FrameGrid
+from spectrogram.threads import one_thread_per_call
 
 BANDS_AT_ONCE = 16
 
@@ -114,7 +115,9 @@ class SpectrogramGenerator:
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
         for chunk in self.chunks(recording, block_s):
-            yield self.process(chunk, recording.sample_rate_hz, recording.sensitivity_db)
+            with one_thread_per_call():
+                piece = self.process(chunk, recording.sample_rate_hz, recording.sensitivity_db)
+            yield piece
 
     def picture(self, recording: Recording | str | Path) -> np.ndarray:
         """(frames, bands) dB re 1 µPa^2/Hz: the picture of a whole recording."""

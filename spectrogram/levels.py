@@ -21,7 +21,7 @@ from spectrogram.chunks import Chunk
 from spectrogram.names import utc_times
 from spectrogram.stft import FrameGrid
 
-LOWEST_HZ = 8.9            # lower edge of the 10 Hz decidecade
+LOWEST_HZ = 17.7          # lower edge of the 20 Hz decidecade: below, a band is narrower than a 1-s window can resolve
 SPLIT_HZ = 10 ** 3.25      # 1778 Hz: upper edge of the 1.6 kHz decidecade
 FINE_RATE_HZ = 8000
 PSD_BANDS_PER_DECADE = 40  # columns PSD_f: a quarter of a decidecade each
@@ -70,7 +70,7 @@ class LevelMeter:
         self.centres_hz = decidecade_centres_hz(LOWEST_HZ, rate / 2)
         half_band = 10 ** 0.05
         self._band = self._weights(self.centres_hz / half_band, self.centres_hz * half_band)
-        n = np.arange(-80, 130)
+        n = np.arange(-68, 130)
         psd_centres = 1000.0 * 10 ** (n / PSD_BANDS_PER_DECADE)
         half_psd = 10 ** (0.5 / PSD_BANDS_PER_DECADE)
         self.psd_centres_hz = psd_centres[psd_centres * half_psd <= rate / 2]
@@ -157,7 +157,7 @@ def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, star
     Columns
     -------
     UTC (NaT without a start time), start_s, duration_s,
-    BB_10-N : sound pressure level, all frequencies up to Nyquist N, dB re 1 µPa,
+    BB_1-N : sound pressure level, all frequencies from 1 Hz up to Nyquist N, dB re 1 µPa,
     TOL_f : level in the decidecade band centred at f Hz, dB re 1 µPa,
     PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
     and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
@@ -186,4 +186,4 @@ def percentile_levels(levels_db: np.ndarray, percents=(5, 50, 95)) -> np.ndarray
 
 
 def broadband_name(meter: LevelMeter) -> str:
-    return f"BB_10-{meter.grid.rate_hz // 2}"
+    return f"BB_1-{meter.grid.rate_hz // 2}"
