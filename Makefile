@@ -1,0 +1,40 @@
+# The front door for people with make. Each target does everything it needs; canary.py holds the logic (it also works alone).
+#
+#   make run                               a demonstration on simulated sound
+#   make run AUDIO="/data/my recordings"   your own file or folder   [OUTPUT=folder] [PROFILE=beluga]
+#   make test                              all tests                 [ARGS="-k levels"]
+#   make setup | bench | notebooks | clean (ALL=1: .venv too)
+
+CANDIDATES = python3.11 python3.12 python3.13 python3 python py
+PYTHON ?= $(or $(shell for p in $(CANDIDATES); do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done),python3)
+
+# Exported, so that the shell and not make quotes them (a path may hold blanks), under names that nothing else reads.
+export RUN_AUDIO = $(AUDIO)
+export RUN_OUTPUT = $(OUTPUT)
+export RUN_PROFILE = $(PROFILE)
+
+.PHONY: help setup run test bench notebooks clean distclean
+help:
+	@grep '^#   ' Makefile | cut -c5-
+
+setup:
+	@"$(PYTHON)" canary.py setup
+
+run:
+	@"$(PYTHON)" canary.py run --audio "$$RUN_AUDIO" --output "$$RUN_OUTPUT" --profile "$$RUN_PROFILE"
+
+test:
+	@"$(PYTHON)" canary.py test $(ARGS)
+
+bench:
+	@"$(PYTHON)" canary.py bench $(ARGS)
+
+notebooks:
+	@"$(PYTHON)" canary.py notebooks $(ARGS)
+
+clean:
+	@"$(PYTHON)" canary.py clean $(if $(ALL),--all)
+
+distclean:
+	@"$(PYTHON)" canary.py clean --all
