@@ -25,14 +25,20 @@ from spectrogram.stft import GROUP_FRAMES, FrameGrid
 from spectrogram.threads import one_thread_per_call
 
 BANDS_AT_ONCE = 16
+COARSE_FRAMES = 8
 
 
 @dataclass
 class Piece:
-    """Some consecutive frames of a recording: picture_db (frames, bands) dB re 1 µPa^2/Hz, NaN in masked bands, and its seconds' levels."""
+    """Some consecutive frames of a recording.
+
+    picture_db (frames, bands): dB re 1 µPa^2/Hz, NaN in masked bands. coarse_psd (frames / COARSE_FRAMES, bands): the same picture averaged
+    in power, µPa^2/Hz, from which the levels of windows and events are taken. seconds: levels in decidecades and as PSD.
+    """
 
     first_frame: int
     picture_db: np.ndarray
+    coarse_psd: np.ndarray
     seconds: Seconds
     final: bool
 
@@ -108,9 +114,10 @@ class SpectrogramGenerator:
             second = offset // per_second
             psd_sum[second] += power.sum(axis=0)
             frames[second] += len(power)
+        coarse = coarse_mean(picture) * np.float32(10 ** (-sensitivity_db / 10))
         _to_decibels(picture[:, end.visible], sensitivity_db, out=picture)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
-        return Piece(first, picture, seconds, chunk.final)
+        return Piece(first, picture, coarse, seconds, chunk.final)
 
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
@@ -154,6 +161,15 @@ class SpectrogramGenerator:
 
 def as_recording(recording: Recording | str | Path) -> Recording:
     return recording if isinstance(recording, Recording) else Recording(recording)
+
+
+def coarse_mean(power: np.ndarray) -> np.ndarray:
+    """Mean over every `COARSE_FRAMES` frames: (frames, bands) -> (ceil(frames / COARSE_FRAMES), bands)."""
+    if len(power) % COARSE_FRAMES == 0:
+        return power.reshape(-1, COARSE_FRAMES, power.shape[1]).mean(axis=1)
+    starts = np.arange(0, len(power), COARSE_FRAMES)
+    counts = np.diff(np.append(starts, len(power))).astype(np.float32)
+    return np.add.reduceat(power, starts, axis=0) / counts[:, None]
 
 
 def _to_decibels(psd: np.ndarray, sensitivity_db: float, out: np.ndarray) -> None:
