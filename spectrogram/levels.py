@@ -106,12 +106,13 @@ class LevelMeter:
         ----------
         psd_sum : (n, n_bins) sum of the power spectra of each second's frames; frames : (n,) how many frames went into each.
         """
-        rate, n = self.grid.rate_hz, len(frames)
+        rate, n = self.grid.rate_hz, int(np.count_nonzero(frames))  # a stub at the end, shorter than a frame, has no spectrum: left out
+        psd_sum, frames = psd_sum[:n], frames[:n]
         own = chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]
-        seconds = np.array_split(own, np.arange(1, n) * rate)
+        seconds = [own[k * rate:(k + 1) * rate] for k in range(n)]
         mean = np.array([x.mean(dtype=np.float64) for x in seconds])
         square = np.array([np.dot(x, x) / len(x) for x in seconds], dtype=np.float64)
-        main = psd_sum / np.maximum(frames, 1)[:, None]
+        main = psd_sum / frames[:, None]
         fine = self._fine_psd(chunk, n)
         return Seconds(
             start_s=chunk.first / rate + np.arange(n, dtype=np.float64),
@@ -125,6 +126,8 @@ class LevelMeter:
         """(n, fine bins) PSD of each second from 1-s windows that start with it and half a second later."""
         import torch
 
+        if n == 0:
+            return np.zeros((0, self.fine_n // 2 + 1), np.float32)
         rate, d = self.grid.rate_hz, self.factor
         first_m = -(-(chunk.origin + self.half) // d)  # first decimated sample whose taps lie in the chunk
         if self.taps is None:
@@ -137,6 +140,11 @@ class LevelMeter:
             for j in range(1, columns):
                 y += products[j:len(products) - columns + 1 + j, j]
         starts = np.round((chunk.first / rate + np.arange(2 * n) * 0.5) * self.fine_rate_hz).astype(np.int64) - first_m
+        if chunk.final:  # the last windows slide back until they lie within the recording; in a short one, mirrored sound fills the rest
+            starts = np.minimum(starts, max(chunk.last // d - first_m - self.fine_n, 0))
+        missing = int(starts.max()) + self.fine_n - len(y)
+        if missing > 0:
+            y = np.pad(y, (0, missing), mode="symmetric")
         windows = y[starts[:, None] + np.arange(self.fine_n)]
         windows -= windows.mean(axis=1, keepdims=True)
         windows *= self.fine_window
