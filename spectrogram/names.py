@@ -20,7 +20,7 @@ PATTERNS = (
     ("yymmdd", r"(?<!\d)(?P<date>\d{6})[_-](?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
 )
 SERIAL = re.compile(r"^(\d{3,})[._]")
-AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})$")
+AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})\.WAV$")  # always .WAV, as in 5AFFE5D0.WAV; the archive number 62018001.flac is no time
 LOG_UTC = re.compile(r'SamplingStartTimeUTC="([^"]+)"')
 
 
@@ -59,7 +59,7 @@ def parse_name(file_name: str, clock: str | tzinfo | None = None) -> tuple[datet
         start = _moment(groups["date"], groups["time"], groups.get("frac"), timezone.utc if groups.get("zulu") else zone(clock))
         if start is not None:
             return start, groups.get("serial") or (serial if serial != groups["date"] else None)
-    if AUDIOMOTH_HEX.match(stem):  # firmware before 1.2: seconds since 1970 in hexadecimal, e.g. 5AFFE5D0.WAV
+    if AUDIOMOTH_HEX.match(Path(file_name).name):  # firmware before 1.2: seconds since 1970 in hexadecimal
         start = datetime.fromtimestamp(int(stem, 16), timezone.utc)
         if 2010 <= start.year <= 2030:
             return start, None
