@@ -18,6 +18,8 @@ PATTERNS = (
     ("ISO 8601", r"(?<!\d)(?P<date>\d{4}-\d\d-\d\d)[T_ ](?P<time>\d\d[-:_.]\d\d[-:_.]\d\d)(?P<frac>\.\d+)?(?P<zulu>Z)?(?!\d)"),
     ("AudioMoth", r"(?<!\d)(?P<date>\d{8})[_-](?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
     ("yymmdd", r"(?<!\d)(?P<date>\d{6})[_-](?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
+    ("in one", r"(?<!\d)(?P<date>\d{8})(?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
+    ("in one, short", r"(?<!\d)(?P<date>\d{6})(?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
 )
 SERIAL = re.compile(r"^(\d{3,})[._]")
 AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})\.WAV$")  # always .WAV, as in 5AFFE5D0.WAV; the archive number 62018001.flac is no time
