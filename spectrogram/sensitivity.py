@@ -23,10 +23,13 @@ class HydrophoneSensitivity:
     def __init__(self, path: Path | str = TABLE):
         self.path = Path(path)
         try:
-            table = json.loads(self.path.read_text(encoding="utf-8"))
-            self._table = {str(serial): checked(serial, value) for serial, value in table.items()}
-        except (json.JSONDecodeError, AttributeError) as error:
+            table = json.loads(self.path.read_text(encoding="utf-8")).items()
+        except (AttributeError, ValueError) as error:  # not text, not JSON, not a table
             raise ValueError(f"{self.path}: not a JSON table of serial -> dB ({error}); mend it, e.g. {{\"6872\": -177.6}}") from None
+        try:
+            self._table = {serial: checked(serial, value) for serial, value in table}
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
 
     def get(self, serial: str | None) -> tuple[float, bool]:
         """Sensitivity in dB, and whether it is known: an unknown serial gets -170 dB and False."""
