@@ -216,7 +216,7 @@ class SpanCutter:
 
     def _end_s(self, boxes_until_s: float, final: bool) -> float:
         if final:
-            return self.start_s + max(len(self.trace) / self.trace_rate_hz, len(self.coarse) / self.coarse_rate_hz)
+            return self.start_s + len(self.coarse) / self.coarse_rate_hz  # the last window's trace may reach beyond the recording
         known_s = min(self.start_s + len(self.trace) / self.trace_rate_hz, self.start_s + len(self.coarse) / self.coarse_rate_hz, boxes_until_s)
         whole = int(known_s - self.start_s)  # spans end on whole seconds
         if whole < 60:

@@ -81,7 +81,8 @@ class Recording:
 
     def _open_and_check(self) -> None:
         try:
-            size = self.path.stat().st_size
+            with open(self.path, "rb") as f:
+                size = f.seek(0, os.SEEK_END)
         except OSError as error:
             raise BadRecording(f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions") from None
         if size == 0:
@@ -91,8 +92,7 @@ class Recording:
                 self.sample_rate_hz, self.channels, self.frames = f.samplerate, f.channels, f.frames
                 self.subtype, self.format = f.subtype, f.format
         except (soundfile.LibsndfileError, OSError) as error:
-            reason = getattr(error, "error_string", str(error)).rstrip(".")
-            raise BadRecording(f"{self.path}: not audio that can be read ({reason}); expected WAV, W64, FLAC or AIFF") from None
+            raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
         promised = promised_frames(self.path, BYTES.get(self.subtype, 0) * self.channels)
         self.promised_frames = self.frames if promised is None else promised
         if self.frames == 0:
@@ -141,20 +141,23 @@ class Recording:
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
         held: list[np.ndarray] = []
+        n_held = 0
         with soundfile.SoundFile(self.path) as f:
             while True:
                 try:
                     data = f.read(piece, dtype="float32", always_2d=self.channels > 1)
                 except (soundfile.LibsndfileError, OSError) as error:
-                    self.fault(f"damaged after {self.frames_read / self.sample_rate_hz:.1f} s ({getattr(error, 'error_string', error)}); "
-                               "what came before is processed")
+                    self.fault(f"damaged: the data break off after {self.frames_read / self.sample_rate_hz:.1f} s of {self.duration_s:.1f} s "
+                               f"({reason(error)}); what came before is processed, copy the file again for the rest")
                     break
                 if len(data) == 0:
                     break
                 held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel]))
-                while sum(map(len, held)) >= want:
+                n_held += len(data)
+                while n_held >= want:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
                     held = [joined[want:]] if len(joined) > want else []
+                    n_held -= want
                     yield joined[:want]
         if held:
             yield np.concatenate(held)
@@ -181,13 +184,28 @@ class Recording:
             self.fault(f"truncated: {self.frames_read / self.sample_rate_hz:.1f} s could be read of {self.duration_s:.1f} s")
 
     def read(self, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
-        """Samples from `start_s` to `end_s`, float32 (n,): for looking at a passage, not for long stretches."""
+        """Samples from `start_s` to `end_s`, float32 (n,): for looking at a passage, not for long stretches.
+
+        Raises
+        ------
+        BadRecording
+            where the file's data are damaged there.
+        """
         first = round(start_s * self.sample_rate_hz)
         last = self.frames if end_s is None else min(self.frames, round(end_s * self.sample_rate_hz))
         with soundfile.SoundFile(self.path) as f:
-            f.seek(min(first, self.frames))
-            x = f.read(max(0, last - first), dtype="float32", always_2d=True)[:, self.channel]
+            try:
+                f.seek(min(first, self.frames))
+                x = f.read(max(0, last - first), dtype="float32", always_2d=True)[:, self.channel]
+            except (soundfile.LibsndfileError, OSError) as error:
+                raise BadRecording(f"{self.path}: damaged between {start_s:.1f} s and {last / self.sample_rate_hz:.1f} s ({reason(error)}); "
+                                   "choose an earlier passage or copy the file again") from None
         return np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
 
     def __repr__(self) -> str:
         return f"Recording({self.name!r}, {self.duration_s:.1f} s at {self.sample_rate_hz} Hz, start {self.start_utc})"
+
+
+def reason(error: Exception) -> str:
+    """What libsndfile says, without its prefixes."""
+    return (getattr(error, "error_string", None) or str(error) or "unreadable data").rstrip(". ")

@@ -1,0 +1,51 @@
+"""python -m pipeline INPUT OUTPUT: find and name the calls in one recording or a folder of recordings.
+
+Exit codes: 0 done (faults of single recordings are printed and noted in effort.parquet), 2 nothing found or wrong arguments,
+3 nothing could be processed.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m pipeline", description="Find and name the calls in hydrophone recordings.")
+    parser.add_argument("input", help="a recording, or a folder of recordings at any depth")
+    parser.add_argument("output", help="folder for the tables")
+    parser.add_argument("--model", help="folder of a saved model, or an experiment's name (default: the profile's shipped model)")
+    parser.add_argument("--profile", help="species profile (default: PROFILE in .env, else beluga)")
+    parser.add_argument("--channel", type=int, default=0, help="channel, counted from 0")
+    parser.add_argument("--overrides", help="CSV with columns file, start_utc, serial, sensitivity_db")
+    parser.add_argument("--clock", help="time zone of the recorder's clock, e.g. America/Toronto (default: TIMEZONE in .env, else UTC)")
+    parser.add_argument("--threshold", action="append", default=[], metavar="LABEL=P", help="override a threshold, e.g. Whistle=0.7; may be repeated")
+    parser.add_argument("--level-row-s", type=int, default=60, help="seconds averaged in each row of levels (default 60)")
+    parser.add_argument("--workers", type=int, default=2, help="threads (default 2)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--csv", action="store_true", help="also write CSV tables")
+    parser.add_argument("--no-raven", action="store_true", help="write no Raven selection tables")
+    parser.add_argument("--again", action="store_true", help="do finished recordings anew")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    a = parser.parse_args(arguments)
+
+    from pipeline.multi import NothingFound, run_multi_file_pipeline
+
+    try:
+        thresholds = {label: float(value) for label, _, value in (t.partition("=") for t in a.threshold)}
+        table = run_multi_file_pipeline(
+            a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
+            level_row_s=a.level_row_s, workers=a.workers, device=a.device, csv=a.csv, raven=not a.no_raven, again=a.again, progress=not a.quiet)
+    except NothingFound as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:  # wrong arguments, a model that does not fit, a folder that cannot be written
+        print(error, file=sys.stderr)
+        return 2
+    failed = int((table["status"] == "failed").sum())
+    hours = table["duration_s"].sum() / 3600
+    print(f"{len(table)} recordings, {hours:.2f} h: {table['events'].sum()} events; {failed} failed. Tables in {a.output}")
+    return 3 if failed == len(table) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

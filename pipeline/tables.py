@@ -1,0 +1,112 @@
+"""The tables that a run leaves: their columns, and writing them whole or not at all.
+
+Parquet with a footer that says what made it; CSV and Raven selection tables on request. Every table exists even when it is empty,
+with its columns and types. A file is written under a temporary name beside its own and renamed last, so what has the final name is whole.
+"""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from spectrogram.profile import Profile
+
+TABLES = ("events", "windows", "levels", "effort")
+UTC = "datetime64[us, UTC]"
+
+
+def event_types(profile: Profile) -> dict[str, str]:
+    """Columns of `events` and their types."""
+    return {"recording": "str", "channel": "int16", "start_s": "float64", "end_s": "float64", "low_hz": "float64", "high_hz": "float64",
+            "start_utc": UTC, "end_utc": UTC, "labels": "str", **{f"score_{x}": "float32" for x in profile.labels}, "diphonic": "bool",
+            "snr_db": "float32", "level_db": "float32", "calibrated": "bool", "model_id": "str"}
+
+
+def window_types(profile: Profile) -> dict[str, str]:
+    """Columns of `windows`: a probability for each label (NaN: the recording cannot show it), and the sound pressure level in each ROI band."""
+    return {"recording": "str", "start_s": "float64", "start_utc": UTC, **{f"p_{x}": "float32" for x in profile.labels},
+            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
+
+
+EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
+                "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
+                "missing_labels": "str"}
+
+
+def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
+    """The frame with exactly these columns and types, in this order; works on an empty frame."""
+    return frame.reindex(columns=list(types)).astype(types)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
+    """Write atomically, with `provenance` as JSON under the key `sea_canary` of the footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"sea_canary": json.dumps(provenance, sort_keys=True).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_provenance(path: Path) -> dict:
+    """What made a Parquet file of ours; an empty dict for a file of somebody else's."""
+    import pyarrow.parquet as pq
+
+    return json.loads((pq.read_schema(path).metadata or {}).get(b"sea_canary", b"{}"))
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file atomically, UTF-8, Unix line ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None) -> pd.DataFrame:
+    """Events as a Raven selection table.
+
+    Parameters
+    ----------
+    sample_rates_hz : recording -> rate: Raven refuses a table with a frequency above Nyquist.
+    offsets_s : recording -> where it begins in a sound list opened as one sequence; none for a single file.
+
+    Returns
+    -------
+    DataFrame with Raven's column names; `Begin Time (s)` counts from the start of the sequence, `File Offset (s)` from the file's.
+    """
+    offsets = events["recording"].map(offsets_s or {}).fillna(0.0).astype(float)
+    nyquist = events["recording"].map(sample_rates_hz).astype(float) / 2
+    scores = events[[c for c in events if c.startswith("score_")]].round(3)
+    table = pd.DataFrame({
+        "Selection": range(1, len(events) + 1),
+        "View": "Spectrogram 1",
+        "Channel": events["channel"].astype(int) + 1,
+        "Begin Time (s)": (events["start_s"] + offsets).round(4),
+        "End Time (s)": (events["end_s"] + offsets).round(4),
+        "Low Freq (Hz)": events["low_hz"].round(1),
+        "High Freq (Hz)": events["high_hz"].clip(upper=nyquist).round(1),
+        "Begin File": events["recording"].str.rsplit("/", n=1).str[-1],
+        "File Offset (s)": events["start_s"].round(4),
+        "Label": events["labels"],
+        "Diphonic": events["diphonic"],
+        "SNR (dB)": events["snr_db"].round(1),
+        "Level (dB re 1 uPa)": events["level_db"].round(1),
+    })
+    return pd.concat([table, scores], axis=1)
+
+
+def write_raven(table: pd.DataFrame, path: Path) -> None:
+    """Tab-separated, as Raven writes it."""
+    write_text(table.to_csv(sep="\t", index=False, lineterminator="\n"), path)
