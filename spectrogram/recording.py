@@ -208,4 +208,4 @@ class Recording:
 
 def reason(error: Exception) -> str:
     """What libsndfile says, without its prefixes."""
-    return (getattr(error, "error_string", None) or str(error) or "unreadable data").rstrip(". ")
+    return (getattr(error, "error_string", None) or str(error) or "unreadable data").removeprefix("Error : ").rstrip(". ")
