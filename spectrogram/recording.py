@@ -138,6 +138,7 @@ class Recording:
         breaks off, what came before is yielded, the fault is noted, and the iteration ends: it never raises for bad sound.
         """
         self.clipped_samples = self.bad_samples = self.frames_read = 0
+        self._lowest, self._highest = np.inf, -np.inf
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
         held: list[np.ndarray] = []
@@ -169,14 +170,19 @@ class Recording:
             if bad.any():
                 self.bad_samples += int(bad.sum())
                 x = np.where(bad, np.float32(0), x)
-        if len(x) and (x.max() >= CLIPPED or x.min() <= -CLIPPED):
-            self.clipped_samples += int(np.count_nonzero(np.abs(x) >= CLIPPED))
+        if len(x):
+            low, high = float(x.min()), float(x.max())
+            if high >= CLIPPED or low <= -CLIPPED:
+                self.clipped_samples += int(np.count_nonzero(np.abs(x) >= CLIPPED))
+            self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
         self.frames_read += len(x)
         return np.ascontiguousarray(x)
 
     def _note_what_was_read(self) -> None:
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
+        if self._lowest == self._highest:
+            self.fault("silence: every sample is the same; check the hydrophone, its cable and the gain")
         if self.clipped_samples:
             share = self.clipped_samples / max(self.frames_read, 1)
             self.fault(f"clipping: {self.clipped_samples} samples ({share:.2%}) at full scale; levels there are too low")
