@@ -181,7 +181,7 @@ class Recording:
     def _note_what_was_read(self) -> None:
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
-        if self._lowest == self._highest:
+        if self.frames_read > 1 and self._lowest == self._highest:
             self.fault("silence: every sample is the same; check the hydrophone, its cable and the gain")
         if self.clipped_samples:
             share = self.clipped_samples / max(self.frames_read, 1)
