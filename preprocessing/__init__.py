@@ -1,0 +1,1 @@
+"""Recordings and annotations become data sets here; soundscapes are simulated here."""

@@ -1,0 +1,48 @@
+"""The recorder: from µPa to the samples of a WAV file, and the settling at the start of each file.
+
+A sample of full scale 1.0 is 10^(-S/20) µPa, S the end-to-end sensitivity (negative dB). SoundTrap names: SERIAL.YYMMDDHHMMSS.wav, UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import numpy as np
+
+from .randomness import generator, log_uniform
+
+FULL_SCALE = 32768
+
+
+def full_scale_upa(sensitivity_db: float) -> float:
+    return 10 ** (-sensitivity_db / 20)
+
+
+def to_int16(pressure_upa: np.ndarray, sensitivity_db: float) -> np.ndarray:
+    """16-bit samples, rounded without dither, clipped at full scale."""
+    scaled = np.rint(pressure_upa * np.float32(FULL_SCALE / full_scale_upa(sensitivity_db)))
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def soundtrap_name(serial: str, start_utc: datetime) -> str:
+    """`6872.220716021453.wav`; raises ValueError for a time without a zone."""
+    if start_utc.tzinfo is None:
+        raise ValueError("start_utc needs a time zone; recordings are named in UTC")
+    return f"{serial}.{start_utc.astimezone(timezone.utc):%y%m%d%H%M%S}.wav"
+
+
+def start_artefact(key: tuple, sample_rate_hz: int, sensitivity_db: float) -> np.ndarray:
+    """What a SoundTrap writes in its first one to four seconds: a settling offset, a switching click, a hiss that dies away (assumed)."""
+    rng = generator(*key, "start artefact")
+    length = rng.uniform(1.0, 4.0)
+    t = np.arange(int(length * sample_rate_hz)) / sample_rate_hz
+    fade = np.clip((length - t) / 0.3, 0, 1)
+    full = full_scale_upa(sensitivity_db)
+    offset = rng.choice([-1, 1]) * log_uniform(rng, 0.003, 0.2) * np.exp(-t / rng.uniform(0.1, 0.6))
+    hiss = log_uniform(rng, 1e-5, 2e-3) * np.exp(-t / rng.uniform(0.1, 0.8)) * rng.standard_normal(len(t))
+    sound = offset + hiss
+    for _ in range(int(rng.integers(0, 4))):
+        at = int(rng.uniform(0, 0.9) * len(t))
+        n = min(int(0.02 * sample_rate_hz), len(t) - at)
+        sound[at : at + n] += log_uniform(rng, 0.001, 0.05) * np.exp(-np.arange(n) / (0.002 * sample_rate_hz)) * rng.standard_normal(n)
+    return (sound * fade * full).astype(np.float32)
