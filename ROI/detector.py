@@ -84,7 +84,7 @@ class RoiDetector:
         self.frame_rate_hz = profile.frame_rate_hz
         self.chunk_frames = CHUNK_SEGMENTS * _segment_frames(profile)
         self.bands = [b for b in (_BandDetector(profile, RoiBand.from_dict(d), nyquist_hz, trace) for d in profile.roi_bands) if b.n_bands]
-        self._waiting, self._n_waiting, self._finished = deque(), 0, False
+        self._waiting, self._n_waiting = deque(), 0
 
     def push(self, picture_db):
         """Take (frames, bands) more of the picture; return the boxes that are finished.
@@ -131,8 +131,8 @@ class _BandDetector:
 
     def __init__(self, profile, knobs, nyquist_hz, trace):
         centres = np.asarray(profile.band_centres_hz)
-        wanted = (centres >= knobs.low_hz) & (centres <= knobs.high_hz) & (profile.band_high_hz <= (nyquist_hz or np.inf))
-        columns = np.flatnonzero(wanted)
+        visible = profile.visible_bands(nyquist_hz or np.inf)
+        columns = np.flatnonzero((centres >= knobs.low_hz) & (centres <= knobs.high_hz) & visible)
         self.knobs, self.n_bands = knobs, len(columns)
         if not self.n_bands:
             return

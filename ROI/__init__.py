@@ -1,0 +1,8 @@
+"""Regions of interest: boxes in time and frequency that stand out of a slowly changing background.
+
+    from ROI import RoiDetector, detect_regions, explain
+"""
+
+from ROI.detector import RoiBand, RoiDetector, detect_regions, explain
+
+__all__ = ["RoiBand", "RoiDetector", "detect_regions", "explain"]

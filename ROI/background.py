@@ -1,0 +1,108 @@
+"""The adaptive background: the mean noise power in every band, as it drifts over tens of seconds.
+
+Definition, in three steps, each a function below:
+
+1. Time is cut into canonical segments of SEGMENT_S, counted from the recording's first frame. In each segment and band
+   the level is a low quantile of the power, which calls that fill less than (1 - quantile) of the segment do not touch.
+2. A low quantile lies below the mean; by how much is known for noise (power averaged over n independent cells is
+   gamma-distributed with shape n), so the quantile is divided by its expectation. What comes out estimates the *mean*
+   noise power, and "so many dB above the background" means the same in every band.
+3. The level is the median over the neighbouring segments (`span`), and runs in straight lines from segment centre to
+   segment centre; before the first and after the last centre it is held.
+
+Nothing here depends on how the frames arrived, and nothing on the absolute level: +20 dB on the sound is +20 dB on
+the background. Power is in µPa^2/Hz, arrays are (bands, time) with time last.
+
+Source of step 2: Welch (1967), IEEE Trans. Audio Electroacoust. 15:70, variance of averaged, overlapping periodograms.
+"""
+
+import numpy as np
+
+from spectrogram.bands import triangle_weights
+
+SEGMENT_S = 2.0
+LEVEL_CELLS = 2  # cells averaged before the quantile: steadier in the narrow low bands, still finer than a click train
+SILENCE = 0.1  # µPa^2/Hz (-10 dB): quieter than sea or recorder ever is; a cell below it is digital silence or a masked band: no data
+
+
+def noise_cells(profile, n_frames):
+    """Independent cells that `n_frames` consecutive frames of one band amount to in white noise: (mean / standard deviation)^2 of their power.
+
+    Returns an array (bands,), at least 1.
+    """
+    weights = triangle_weights(profile.band_edges_hz, profile.sample_rate_hz / profile.n_fft, profile.n_fft // 2 + 1).T
+    neighbours = (1.0, 4.0 / 9.0, 1.0 / 36.0)  # squared correlation of DFT bins 0, 1 and 2 apart under a Hann window
+    in_frequency = sum((1 if lag == 0 else 2) * rho2 * (weights[:, lag:] * weights[:, :weights.shape[1] - lag]).sum(axis=1)
+                       for lag, rho2 in enumerate(neighbours))
+    hann = np.hanning(profile.n_fft + 1)[:-1]
+    lags = np.arange(n_frames)
+    rho = np.array([hann[k:] @ hann[:len(hann) - k] if k < len(hann) else 0.0 for k in lags * profile.hop]) / (hann @ hann)
+    in_time = np.sum(np.where(lags == 0, 1, 2) * (1 - lags / n_frames) * rho ** 2) / n_frames
+    return 1.0 / np.minimum(in_frequency * in_time, 1.0)
+
+
+def quantile_of_noise(cells, quantile):
+    """Quantile of noise power over its mean, for power averaged over `cells` independent cells (gamma). Same shape as `cells`."""
+    from scipy.special import gammaincinv
+
+    return gammaincinv(cells, quantile) / cells
+
+
+def segment_levels(power, segment_cells, quantile, least_share=0.5):
+    """The `quantile` of the power in each segment.
+
+    Parameters
+    ----------
+    power : (bands, cells) float32, µPa^2/Hz; values not above SILENCE (NaN too) count as no data
+    segment_cells : cells in a segment, a multiple of LEVEL_CELLS
+    quantile : 0..1
+    least_share : a segment with a smaller share of data has no level
+
+    Returns
+    -------
+    (bands, segments) float32, NaN where there is no level. The last segment may be short.
+    """
+    bands, n = power.shape
+    n_segments = -(-n // segment_cells)
+    if n < n_segments * segment_cells:
+        power = np.pad(power, ((0, 0), (0, n_segments * segment_cells - n)), constant_values=np.nan)
+    blocks = power[:, ::LEVEL_CELLS] / LEVEL_CELLS
+    for i in range(1, LEVEL_CELLS):
+        blocks += power[:, i::LEVEL_CELLS] / LEVEL_CELLS
+    blocks = blocks.reshape(bands, n_segments, segment_cells // LEVEL_CELLS)
+    length = blocks.shape[2]
+    rank = int(quantile * (length - 1))
+    empty = ~(blocks > SILENCE)
+    if not empty.any():
+        return np.partition(blocks, rank, axis=2)[:, :, rank]
+    blocks = np.sort(np.where(empty, np.inf, blocks), axis=2)
+    n_valid = length - empty.sum(axis=2)
+    level = np.take_along_axis(blocks, (quantile * np.maximum(n_valid - 1, 0)).astype(int)[:, :, None], axis=2)[:, :, 0]
+    return np.where((n_valid > 0) & (n_valid >= least_share * length), level, np.nan).astype(np.float32)
+
+
+def smooth_levels(levels, half_span):
+    """Median over the segments s - half_span .. s + half_span; segments that do not exist or are NaN are left out.
+
+    `levels` is (bands, segments); the result has the same shape, NaN where no segment of the span has a level.
+    """
+    padded = np.pad(levels, ((0, 0), (half_span, half_span)), constant_values=np.nan)
+    span = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half_span + 1, axis=1), axis=2)  # NaN last
+    n_valid = np.isfinite(span).sum(axis=2)
+    lower, upper = (np.take_along_axis(span, np.maximum(k, 0)[:, :, None], axis=2)[:, :, 0] for k in ((n_valid - 1) // 2, n_valid // 2))
+    return np.where(n_valid % 2 == 1, lower, np.float32(0.5) * (lower + upper))
+
+
+def interpolate_levels(levels, segment_cells):
+    """Straight lines between segment centres.
+
+    `levels` is (bands, segments + 2): the segments wanted, with one neighbour on either side (at a recording's end the
+    same level again, so that it is held). Returns (bands, segments * segment_cells) float32.
+    """
+    middle, half_step = levels[:, 1:-1], np.float32(0.5)
+    to_left, to_right = (half_step * np.where(np.isnan(side), 0, side - middle) for side in (levels[:, :-2], levels[:, 2:]))
+    start = np.stack([middle + to_left, middle], axis=2)[..., None]  # (bands, segments, halves, 1)
+    slope = np.stack([-to_left, to_right], axis=2)[..., None]
+    half = segment_cells // 2
+    ramp = ((np.arange(half) + 0.5) / half).astype(np.float32)
+    return (start + slope * ramp).reshape(levels.shape[0], -1)

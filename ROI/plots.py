@@ -1,0 +1,93 @@
+"""Figures of the region detector: boxes on any spectrogram, and the detector's steps below each other.
+
+Axes are seconds and kHz. Every function takes data and an `ax` (or several), draws, and returns it.
+"""
+
+import numpy as np
+
+COLOURS = {"low": "#ffb000", "high": "#35d0ff"}  # told apart on dark pictures, also by the colour-blind
+OTHER = "#ffffff"
+STEPS = ("picture", "background", "excess", "mask", "boxes")
+MAX_COLUMNS = 3000
+
+
+def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=False):
+    """Draw boxes as frames on an axis in seconds and kHz.
+
+    Parameters
+    ----------
+    boxes : DataFrame with start_s, end_s, low_hz, high_hz, band (and snr_db, if `show_snr`)
+    start_s : time of the axis' zero; 0 if the axis shows the recording's own time
+    colours : dict, name of the ROI band -> colour
+    """
+    from matplotlib.patches import Rectangle
+
+    colours = COLOURS if colours is None else colours
+    for box in boxes.itertuples():
+        left, low_khz = box.start_s - start_s, box.low_hz / 1e3
+        ax.add_patch(Rectangle((left, low_khz), box.end_s - box.start_s, box.high_hz / 1e3 - low_khz, fill=False,
+                               edgecolor=colours.get(box.band, OTHER), linewidth=linewidth))
+        if show_snr:
+            ax.annotate(f"{box.snr_db:.0f} dB", (left, box.high_hz / 1e3), xytext=(0, 1), textcoords="offset points",
+                        fontsize=7, color=colours.get(box.band, OTHER), clip_on=True)
+    return ax
+
+
+def plot_bands(ax, values, profile, start_s=0.0, label=None, highest=False, **kwargs):
+    """Draw (frames, bands) values as a picture: seconds across, kHz upwards, every band equally tall, with a colour bar if `label` is given.
+
+    start_s : time of the first frame. highest : where frames are finer than the figure, show the highest instead of the mean.
+    Further arguments go to `pcolormesh` (vmin, vmax, cmap).
+    """
+    values = np.asarray(values, dtype=np.float32)
+    fold = -(-len(values) // MAX_COLUMNS)
+    whole = len(values) // fold * fold
+    values = values[:whole].reshape(-1, fold, values.shape[1])
+    values = values.max(axis=1) if highest else values.mean(axis=1)
+    times_s = start_s + np.arange(len(values) + 1) * fold / profile.frame_rate_hz
+    borders_khz = np.append(profile.band_low_hz, profile.band_high_hz[-1]) / 1e3
+    image = ax.pcolormesh(times_s, borders_khz, np.ma.masked_invalid(values.T), shading="flat", rasterized=True, **kwargs)
+    break_khz = profile.picture["break_hz"] / 1e3
+    ax.set_yscale("function", functions=(lambda khz: np.log1p(np.maximum(khz, 0) / break_khz), lambda g: break_khz * np.expm1(g)))
+    ticks = np.array([0.5, 1, 2, 5, 10, 20, 40, 80])
+    ax.set_yticks([t for t in ticks if borders_khz[0] <= t <= borders_khz[-1]])
+    ax.yaxis.set_major_formatter(lambda khz, _: f"{khz:g}")
+    ax.set_ylim(borders_khz[0], borders_khz[-1])
+    ax.set(xlabel="time (s)", ylabel="frequency (kHz)")
+    if label:
+        ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+    return ax
+
+
+def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
+    """Draw the steps of `ROI.explain`, one on each axis, for some seconds of the picture.
+
+    Parameters
+    ----------
+    axes : as many as there are names in `which`
+    steps : Steps
+    which : of "picture" (with boxes), "background", "excess", "mask" (dark: above the grow threshold, bright: above the seed threshold), "boxes" (the cells
+        that were kept, and their boxes)
+    """
+    rate = steps.profile.frame_rate_hz
+    first, last = int(start_s * rate), len(steps.picture_db) if end_s is None else min(int(end_s * rate), len(steps.picture_db))
+    part = slice(first, last)
+    visible = steps.picture_db[part][np.isfinite(steps.picture_db[part])]
+    low_db, high_db = np.percentile(visible, [5, 99.5]) if visible.size else (0, 1)
+    boxes = steps.boxes[(steps.boxes.end_s > first / rate) & (steps.boxes.start_s < last / rate)]
+    density = "dB re 1 µPa²/Hz"
+    drawn = {
+        "picture": (steps.picture_db, "calibrated picture", density, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "background": (steps.background_db, "adaptive background", density, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "excess": (steps.smooth_db, "excess over the background, smoothed", "dB", dict(vmin=-3, vmax=15, cmap="viridis")),
+        "mask": (steps.mask, "above the grow and the seed threshold", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True)),
+        "boxes": (steps.kept, "regions and their boxes", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True)),
+    }
+    for ax, name in zip(np.ravel(axes), which):
+        values, title, label, style = drawn[name]
+        plot_bands(ax, values[part], steps.profile, first / rate, label=label or " ", **style)
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_xlim(first / rate, max(last, first + 1) / rate)
+        if name in ("picture", "boxes"):
+            plot_boxes(ax, boxes)
+    return axes
