@@ -1,0 +1,148 @@
+"""Figures of a run's tables. Each takes data and an `ax`, draws, and returns the `ax`; axes carry units."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from spectrogram.generator import SpectrogramGenerator
+from spectrogram.recording import Recording
+
+COLOURS = {"ECHO": "#56b4e9", "HFPC": "#f0e442", "BBPC": "#e69f00", "Whistle": "#7fe07f", "Boat": "#999999"}  # Okabe-Ito, fit for dark pictures
+DIPHONIC = "#ff7fbf"
+STATUS = {"ok": "#009e73", "partial": "#e69f00", "failed": "#d55e00"}
+
+
+def plot_events(result, start_s: float = 0.0, end_s: float | None = None, ax=None):
+    """A calibrated spectrogram of a passage of a `PipelineResult`, with its events' boxes and names."""
+    return plot_passage(result.recording, result.events, result.profile, start_s, end_s, ax)
+
+
+def plot_passage(recording: Recording, events: pd.DataFrame, profile, start_s: float = 0.0, end_s: float | None = None, ax=None):
+    """A calibrated spectrogram from `start_s` to `end_s` with events drawn on it: box, labels, "&" for diphonic.
+
+    events : rows of the events table of this recording.
+    """
+    end_s = min(recording.duration_s, start_s + 10 if end_s is None else end_s)
+    ax = SpectrogramGenerator(profile).spectrogram(recording, start_s, end_s).plot(ax=ax)
+    draw_events(ax, events, start_s, end_s)
+    ax.set_title(f"{recording.name}  ·  {_utc(recording.start_utc, start_s)}", loc="left", fontsize=10)
+    return ax
+
+
+def draw_events(ax, events: pd.DataFrame, start_s: float, end_s: float):
+    """Boxes and names of the events between two times, on axes in seconds and kHz."""
+    from matplotlib import patheffects
+    from matplotlib.patches import Rectangle
+
+    outline = [patheffects.withStroke(linewidth=2, foreground="black")]
+    low_khz, high_khz = ax.get_ylim()
+    for event in events[(events["start_s"] < end_s) & (events["end_s"] > start_s)].itertuples():
+        colour = DIPHONIC if event.diphonic else COLOURS.get(event.labels.split("+")[0], "white")
+        bottom, top = max(event.low_hz / 1e3, low_khz), min(event.high_hz / 1e3, high_khz)
+        ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4))
+        name = event.labels.replace("+", " + ") + (" (diphonic)" if event.diphonic else "")
+        ax.text(max(event.start_s, start_s), top, name, color=colour, fontsize=8, va="bottom", clip_on=True, path_effects=outline)
+    ax.set_xlim(start_s, end_s)
+    return ax
+
+
+def plot_effort(effort: pd.DataFrame, ax=None):
+    """When was recorded: a bar for each recording, coloured by status; recordings without a time stand one after another, and the axis says so."""
+    from matplotlib import dates
+
+    ax = ax or _axes(10, 1.6)
+    dated = bool(len(effort)) and effort["start_utc"].notna().all()
+    seen = set()
+    position_s = 0.0
+    for row in effort.itertuples():
+        left = dates.date2num(row.start_utc) if dated else position_s / 60
+        width = row.duration_s / 86400 if dated else row.duration_s / 60
+        label = row.status if row.status not in seen else None
+        ax.barh(0, width, left=left, height=0.6, color=STATUS.get(row.status, "grey"), edgecolor="white", linewidth=0.5, label=label)
+        seen.add(row.status)
+        position_s += row.duration_s
+    if dated:
+        ax.xaxis_date()
+        locator = dates.AutoDateLocator(minticks=3, maxticks=8)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        ax.set_xlabel("time (UTC)")
+    else:
+        ax.set_xlabel("minutes of sound, one recording after another (no start times known)")
+    ax.set(yticks=[], ylim=(-0.5, 0.5))
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 1.45), ncols=3, frameon=False)
+    ax.set_title("Effort: when was recorded", loc="left", fontsize=10)
+    return ax
+
+
+def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None, bins: int = 40):
+    """Events of each label per minute of sound recorded, over time; grey where nothing was recorded.
+
+    Times are UTC where every recording has one, else minutes of sound, one recording after another.
+    """
+    from matplotlib import dates
+
+    ax = ax or _axes(10, 3.2)
+    begins_s, ends_s, dated = _clock(effort)
+    edges = np.linspace(begins_s.min(), ends_s.max(), bins + 1)
+    recorded = np.array([np.clip(np.minimum(ends_s, b) - np.maximum(begins_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
+    shift = dict(zip(effort["recording"], begins_s))
+    at = events["recording"].map(shift) + events["start_s"]
+    x = dates.date2num(pd.to_datetime(edges, unit="s", utc=True)) if dated else edges / 60
+    bottom = np.zeros(bins)
+    for label in labels:
+        mine = events["labels"].str.split("+").map(lambda names: label in names).astype(bool) if len(events) else []
+        counts = np.histogram(at[mine], edges)[0]
+        rate = np.divide(counts, recorded, out=np.zeros(bins), where=recorded > 0.05)
+        ax.bar(x[:-1], rate, width=np.diff(x), bottom=bottom, align="edge", color=COLOURS.get(label), edgecolor="#444444", linewidth=0.3, label=label)
+        bottom += rate
+    for a, b, minutes in zip(x, x[1:], recorded):
+        if minutes <= 0.05:
+            ax.axvspan(a, b, color="#e8e8e8", linewidth=0, zorder=0)
+    if dated:
+        locator = dates.AutoDateLocator(minticks=3, maxticks=8)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    ax.set(xlabel="time (UTC)" if dated else "minutes of sound, one recording after another", ylabel="events per recorded minute", xlim=(x[0], x[-1]))
+    ax.legend(ncols=5, frameon=False, loc="upper right", bbox_to_anchor=(1, 1.16), fontsize=8)
+    ax.set_title("Call types over time (grey: not recorded)", loc="left", fontsize=10)
+    return ax
+
+
+def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float = 10.0) -> tuple[str, float]:
+    """(recording, start_s) of the passage that shows most kinds of calls, most clearly: for a first picture."""
+    done = effort[effort["status"] != "failed"]
+    if not len(events):
+        return done["recording"].iloc[0], 0.0
+    best, place = -1.0, (events["recording"].iloc[0], 0.0)
+    for name, mine in events.groupby("recording", sort=False):
+        starts, ends = mine["start_s"].to_numpy(), mine["end_s"].to_numpy()
+        for first in np.maximum(starts - 0.5, 0.0)[:500]:
+            inside = mine[(starts >= first) & (ends <= first + seconds)]
+            score = 3 * inside["labels"].nunique() + 3 * inside["diphonic"].any() + min(len(inside), 8) * 0.5 + inside["snr_db"].clip(0, 30).mean() / 30
+            if score > best:
+                best, place = score, (name, float(first))
+    length = float(done.loc[done["recording"] == place[0], "duration_s"].iloc[0])
+    return place[0], max(0.0, min(place[1], length - seconds))
+
+
+def _clock(effort: pd.DataFrame):
+    """Begin and end of each recording in seconds: since 1970 where all are dated, else one after another."""
+    dated = bool(effort["start_utc"].notna().all())
+    if dated:
+        begins = (effort["start_utc"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
+    else:
+        begins = effort["duration_s"].cumsum().to_numpy() - effort["duration_s"].to_numpy()
+    return begins, begins + effort["duration_s"].to_numpy(), dated
+
+
+def _axes(width: float, height: float):
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _utc(start_utc, offset_s: float) -> str:
+    if start_utc is None:
+        return f"{offset_s:.1f} s from its start (start time unknown)"
+    return f"{pd.Timestamp(start_utc) + pd.Timedelta(seconds=offset_s):%Y-%m-%d %H:%M:%S} UTC"
