@@ -27,7 +27,7 @@ def normalise(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
     n = profile.normalisation
     visible = np.isfinite(picture_db)
     count = np.maximum(visible.sum(axis=(-2, -1), keepdims=True), 1).astype(np.float32)
-    filled = np.where(visible, picture_db, np.float32(0))
+    filled = np.ascontiguousarray(np.where(visible, picture_db, np.float32(0)))  # one order in memory: a sum has the same bits however cut
     if n["kind"] == "mean":
         x = (filled - filled.sum(axis=(-2, -1), keepdims=True) / count) * np.float32(1 / n["scale_db"])
     elif n["kind"] == "absolute":
