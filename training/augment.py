@@ -1,0 +1,148 @@
+"""Augmentation of windows as they are read: what may change without changing the names of the calls.
+
+Everything works on un-normalised pictures in dB (batch, frames, bands), NaN where masked, and is drawn from the generator it is
+given, so the same seed gives the same batch. Targets are (batch, labels) for the window and (batch, labels, positions), NaN = ignore.
+
+| what | why |
+| --- | --- |
+| gain, +-10 dB | an unknown or wrong sensitivity |
+| colour, +-6 dB smooth over bands | another hydrophone, another site's noise |
+| mix of two windows, powers added | calls over calls, calls over boats |
+| band limit to a lower rate's Nyquist | recordings at 8 to 128 kHz: bands masked, labels that cannot be seen ignored |
+| stripes (Park et al. 2019, SpecAugment), light | a gap in time or frequency |
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spectrogram.profile import Profile
+
+
+@dataclass
+class Batch:
+    """Windows with their targets. `snr_db` (batch, labels) is that of the best call of each label, NaN without one."""
+
+    picture_db: np.ndarray
+    window: np.ndarray
+    position: np.ndarray
+    snr_db: np.ndarray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly and how often. `Augmentation.none()` switches everything off."""
+
+    shift: bool = True
+    gain_db: float = 10.0
+    colour_db: float = 6.0
+    mix_share: float = 0.3
+    mix_gain_db: float = 10.0
+    band_limit_share: float = 0.3
+    band_limit_rates_hz: tuple = (8000, 16000, 24000, 32000, 44100, 48000, 96000, 128000)
+    stripe_share: float = 0.3
+    stripe_bands: int = 8
+    stripe_frames: int = 6
+    audible_db: float = 6.0
+
+    @classmethod
+    def none(cls) -> "Augmentation":
+        return cls(shift=False, gain_db=0, colour_db=0, mix_share=0, band_limit_share=0, stripe_share=0)
+
+
+def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
+    """All augmentations in their order: mix first (sound), then the hydrophone's colour and gain, then what it cannot hold."""
+    if how.mix_share:
+        batch = mix(batch, how, profile, rng)
+    picture = batch.picture_db
+    if how.colour_db or how.gain_db:
+        picture = picture + gain_and_colour_db(len(picture), picture.shape[2], how, rng)[:, None, :]
+    if how.stripe_share:
+        picture = stripes(picture, how, rng)
+    batch = replace(batch, picture_db=picture)
+    return band_limit(batch, how, profile, rng) if how.band_limit_share else batch
+
+
+def gain_and_colour_db(count: int, n_bands: int, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """(count, bands) float32 dB: a constant in +-gain_db plus a smooth curve through five points in +-colour_db."""
+    gain = rng.uniform(-how.gain_db, how.gain_db, (count, 1))
+    knots = rng.uniform(-how.colour_db, how.colour_db, (count, 5))
+    at = np.linspace(0, 4, n_bands)
+    left = np.minimum(at.astype(int), 3)
+    return (gain + knots[:, left] * (left + 1 - at) + knots[:, left + 1] * (at - left)).astype(np.float32)
+
+
+def mix(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
+    """Add the power of another window of the batch to a share of the windows; the labels of both hold.
+
+    A call that the other window's noise may have buried (its SNR less the rise of the background in its band is under `audible_db`)
+    is no longer asked for: its target becomes NaN.
+    """
+    count = len(batch.window)
+    chosen = np.flatnonzero(rng.random(count) < how.mix_share)
+    partner = rng.permutation(count)[chosen]
+    if not len(chosen):
+        return batch
+    gain = rng.uniform(-how.mix_gain_db, how.mix_gain_db, len(chosen)).astype(np.float32)
+    one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain[:, None, None]
+    both = np.logaddexp(one * np.float32(np.log(10) / 10), other * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
+    after = label_background_db(both, profile)
+    left_one = batch.snr_db[chosen] - (after - label_background_db(one, profile))
+    left_other = batch.snr_db[partner] - (after - label_background_db(other, profile))
+    window, position = batch.window.copy(), batch.position.copy()
+    lost = [np.where(left < how.audible_db, np.nan, 0).astype(np.float32) for left in (left_one, left_other)]
+    window[chosen] = either(still(batch.window[chosen], lost[0]), still(batch.window[partner], lost[1]))
+    position[chosen] = either(still(batch.position[chosen], lost[0][..., None]), still(batch.position[partner], lost[1][..., None]))
+    picture = batch.picture_db.copy()
+    picture[chosen] = both
+    snr_db = batch.snr_db.copy()
+    snr_db[chosen] = np.fmax(left_one, left_other)
+    return Batch(picture, window, position, snr_db)
+
+
+def still(target: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Targets where a lost call's 1 becomes NaN; 0 stays 0."""
+    return np.where(target == 1, target + lost, target)
+
+
+def either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Logical or with ignorance: 1 or anything = 1; NaN or 0 = NaN."""
+    return np.where((a == 1) | (b == 1), np.float32(1), a + b)
+
+
+def label_background_db(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
+    """(batch, labels) dB: the median in time, averaged over each label's visible bands."""
+    background = np.median(picture_db[:, ::4], axis=1)  # (batch, bands); a quarter of the frames is enough
+    background_of = []
+    for low_hz, high_hz in profile.label_band_hz.values():
+        of_label = (profile.band_centres_hz >= low_hz) & (profile.band_centres_hz <= high_hz)
+        visible = np.isfinite(background) & of_label
+        background_of.append(np.where(visible, background, 0).sum(axis=1) / np.maximum(visible.sum(axis=1), 1))
+    return np.stack(background_of, axis=1)
+
+
+def band_limit(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
+    """Make a share of the windows look like recordings at a lower rate: NaN above its Nyquist, unseen labels ignored."""
+    picture, window, position = batch.picture_db.copy(), batch.window.copy(), batch.position.copy()
+    chosen = np.flatnonzero(rng.random(len(window)) < how.band_limit_share)
+    for k, rate_hz in zip(chosen, rng.choice(how.band_limit_rates_hz, len(chosen))):
+        picture[k][:, ~profile.visible_bands(rate_hz / 2)] = np.nan
+        unseen = [i for i, label in enumerate(profile.labels) if not profile.observable(label, rate_hz / 2)]
+        window[k, unseen], position[k, unseen] = np.nan, np.nan
+    return replace(batch, picture_db=picture, window=window, position=position)
+
+
+def stripes(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Fill one stripe of bands and one short stripe of frames in a share of the windows with the window's mean level."""
+    picture = picture_db.copy()
+    _, n_frames, n_bands = picture.shape
+    for k in np.flatnonzero(rng.random(len(picture)) < how.stripe_share):
+        visible = np.isfinite(picture[k, 0])
+        fill = picture[k][:, visible].mean()
+        for axis, size, longest in ((0, n_frames, how.stripe_frames), (1, n_bands, how.stripe_bands)):
+            width = int(rng.integers(0, longest + 1))
+            start = int(rng.integers(0, max(1, size - width)))
+            picture[(k, slice(start, start + width)) if axis == 0 else (k, slice(None), slice(start, start + width))] = fill
+        picture[k][:, ~visible] = np.nan
+    return picture

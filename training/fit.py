@@ -1,0 +1,128 @@
+"""The training loop: Lightning around the network, the same on CPU and on CUDA, resumable, seeded.
+
+On disk, in `checkpoints/` of the run's folder (git-ignored): `last.ckpt` after every epoch, and `best.ckpt`, the epoch with the
+highest validation macro average precision. A run that finds `last.ckpt` goes on from there and ends where an uninterrupted run would
+have: the order of windows, their augmentation and the dropout depend on seed, epoch and step; the rest is in the checkpoint.
+"""
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+
+from training.data import WindowSet, loader
+from training.losses import call_loss
+from training.metrics import average_precision
+from training.model import MultiOutputResNet
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs."""
+
+    epochs: int = 16
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.02
+    position_weight: float = 0.5
+    pos_weight: tuple | None = None
+    patience: int = 6
+    windows_per_epoch: int | None = None
+    workers: int = 0
+    seed: int = 0
+
+
+class CallModule(lightning.LightningModule):
+    """Loss, optimiser and validation score around any network that answers (window logits, position logits).
+
+    A network that answers no positions (the peer's) returns None in their place.
+    """
+
+    def __init__(self, net: torch.nn.Module, settings: FitSettings, labels: tuple, steps: int):
+        super().__init__()
+        self.net, self.settings, self.labels, self.steps = net, settings, labels, steps
+        self.seen: list = []
+        self.history: list[dict] = []
+
+    def loss(self, batch) -> torch.Tensor:
+        x, window, position = batch
+        window_logits, position_logits = self.net(x.contiguous(memory_format=torch.channels_last))
+        weight = self.settings.pos_weight and torch.tensor(self.settings.pos_weight, device=x.device)
+        if position_logits is None:
+            position_logits, position = window_logits, torch.full_like(window, torch.nan)
+        return call_loss(window_logits, position_logits, window, position, self.settings.position_weight, weight), window_logits
+
+    def training_step(self, batch, number):
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)  # the same dropout, whether resumed or not
+        loss, _ = self.loss(batch)
+        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch, number):
+        loss, logits = self.loss(batch)
+        self.log("val_loss", loss, batch_size=len(batch[0]))
+        self.seen.append((logits.float().cpu().numpy(), batch[1].cpu().numpy()))
+
+    def on_validation_epoch_end(self):
+        logits, target = (np.concatenate(part) for part in zip(*self.seen))
+        self.seen.clear()
+        each = [average_precision(target[:, k], logits[:, k]) for k in range(len(self.labels))]
+        macro = float(np.nanmean(each)) if np.isfinite(each).any() else 0.0
+        self.log("val_macro_ap", macro, prog_bar=True)
+        if not self.trainer.sanity_checking:
+            numbers = {"epoch": self.current_epoch, "val_macro_ap": macro} | {f"val_ap_{label}": float(ap) for label, ap in zip(self.labels, each)}
+            self.history.append(numbers)
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint):
+        self.history = checkpoint["history"]
+
+    def configure_optimizers(self):
+        optimiser = torch.optim.AdamW(self.net.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.settings.learning_rate, total_steps=self.steps, pct_start=0.25)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet, settings: FitSettings, folder: str | Path,
+        progress: bool = True, stop_after: int | None = None) -> tuple[torch.nn.Module, list[dict]]:
+    """Train, keep the best epoch, return the network (on the CPU, in evaluation mode) and the history, a dict per epoch.
+
+    Parameters
+    ----------
+    folder : the run's folder; checkpoints go below it, and a run found there is resumed.
+    stop_after : end after this epoch although the schedule is longer (used to test resuming).
+    """
+    folder = Path(folder) / "checkpoints"
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+    batches = loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch)
+    module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
+    best = ModelCheckpoint(folder, "best", monitor="val_macro_ap", mode="max", save_last=True, enable_version_counter=False)
+    callbacks = [best, EarlyStopping("val_macro_ap", patience=settings.patience, mode="max")]
+    callbacks += [TQDMProgressBar(refresh_rate=10)] if progress else []
+    cuda = torch.cuda.is_available()
+    trainer = lightning.Trainer(
+        accelerator="cuda" if cuda else "cpu", devices=1, precision="16-mixed" if cuda else "32-true", deterministic=not cuda,
+        max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=callbacks, logger=False, enable_progress_bar=progress,
+        enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=1.0)
+    last = folder / "last.ckpt"
+    trainer.fit(module, batches, loader(validation, settings.batch_size, settings.workers),
+                ckpt_path=last if last.exists() else None, weights_only=False)
+    if best.best_model_path:
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
+        module.load_state_dict(state)
+    return module.net.cpu().eval(), module.history
+
+
+def settings_dict(settings: FitSettings) -> dict:
+    """Plain dict for the saved model and the experiment's parameters."""
+    return asdict(settings)

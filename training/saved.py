@@ -1,0 +1,170 @@
+"""A saved model: a folder with `model.safetensors` (weights) and `model.json` (everything else). Never a pickle.
+
+model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
+calibration {label: {slope, intercept, position_slope, position_intercept}}, summary of the training data and run, code version.
+
+>>> model = load_model("results/beluga_default")                # doctest: +SKIP
+>>> window_prob, position_prob = model.predict(pictures_db)     # doctest: +SKIP
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from spectrogram.picture import normalise
+from spectrogram.profile import Profile
+from training.model import MultiOutputResNet
+from training.thresholds import sigmoid
+
+FORMAT = 1
+ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class BadModel(ValueError):
+    """A folder that does not hold a model this code can use. The message names the folder, the fault and the mend."""
+
+
+@dataclass
+class SavedModel:
+    """A trained network with its front end, thresholds and calibration, ready to use on the CPU or, after `to`, on CUDA.
+
+    Attributes
+    ----------
+    net : the network in evaluation mode, batch norms folded in.
+    profile, thresholds, calibration, model_id, labels, info : as in `model.json`.
+    """
+
+    net: torch.nn.Module
+    profile: Profile
+    thresholds: dict
+    calibration: dict
+    model_id: str
+    info: dict
+    device: str = "cpu"
+
+    def __post_init__(self):
+        net = self.net.fused() if hasattr(self.net, "fused") else self.net
+        self.net = net.eval().to(self.device, memory_format=torch.channels_last)
+        maps = [[self.calibration[label][key] for label in self.labels] for key in ("slope", "intercept", "position_slope", "position_intercept")]
+        self._maps = [np.asarray(m, np.float32) for m in maps]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.profile.labels
+
+    def to(self, device: str) -> "SavedModel":
+        """Move the network, e.g. to "cuda"; predictions are still given back as numpy."""
+        self.net, self.device = self.net.to(device), device
+        return self
+
+    def logits(self, pictures_db: np.ndarray, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Raw logits of windows (n, labels) and positions (n, labels, positions)."""
+        expected = (self.profile.window_frames, self.profile.n_bands)
+        if pictures_db.ndim != 3 or pictures_db.shape[1:] != expected:
+            raise ValueError(f"model {self.model_id}: pictures of shape {pictures_db.shape}, expected (n, {expected[0]} frames, {expected[1]} bands); "
+                             "make them with the model's own profile")
+        windows, positions = [], []
+        with torch.inference_mode():
+            for start in range(0, len(pictures_db), batch):
+                x = np.swapaxes(normalise(pictures_db[start:start + batch], self.profile), 1, 2)[:, None]  # (n, 1, bands, frames)
+                window, position = self.net(torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device))
+                windows.append(window.float().cpu().numpy())
+                positions.append(position.float().cpu().numpy())
+        if not windows:
+            window, position = self.net(torch.zeros(1, 1, *expected[::-1], device=self.device))
+            return np.zeros((0, *window.shape[1:]), np.float32), np.zeros((0, *position.shape[1:]), np.float32)
+        return np.concatenate(windows), np.concatenate(positions)
+
+    def predict(self, pictures_db: np.ndarray, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Calibrated probabilities of windows of a picture.
+
+        Parameters
+        ----------
+        pictures_db : (n, frames, bands) float32, dB, NaN where masked, NOT normalised (that happens here, as in training).
+
+        Returns
+        -------
+        window (n, labels) and position (n, labels, positions) float32 in 0..1. A label that the recording's rate cannot show gets a
+        number too: it is for the caller to report it as missing (`profile.observable`).
+        """
+        window, position = self.logits(pictures_db, batch)
+        slope, intercept, position_slope, position_intercept = self._maps
+        return sigmoid(slope * window + intercept), sigmoid(position_slope[:, None] * position + position_intercept[:, None])
+
+
+def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thresholds: dict, calibration: dict, summary: dict | None = None) -> str:
+    """Write `model.safetensors` and `model.json`; return the model id (folder name and the first digits of the weights' hash)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
+    info = {"format": FORMAT, "model_id": f"{folder.name}-{digest}", "architecture": type(net).__name__, "arguments": net.arguments,
+            "profile": profile.to_dict(), "thresholds": thresholds, "calibration": calibration, "summary": summary or {}, "code_version": code_version()}
+    (folder / "model.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+    return info["model_id"]
+
+
+def load_model(model: str | Path | None = None, profile: str = "beluga") -> SavedModel:
+    """Load a model from its folder, or by the name of an experiment in `results/`; None is the shipped default of the profile.
+
+    Raises
+    ------
+    BadModel
+        if there is no model there, its format is unknown, or weights, architecture and profile do not fit together.
+    """
+    folder = find_folder(model if model is not None else f"{profile}_default")
+    info = read_info(folder)
+    profile = Profile.from_dict(info["profile"])
+    labels = {"thresholds": set(info["thresholds"]), "calibration": set(info["calibration"])}
+    for what, have in labels.items():
+        if have != set(profile.labels):
+            raise BadModel(f"{folder}: {what} for {sorted(have)} but the profile's labels are {list(profile.labels)}; save the model again")
+    arguments = info["arguments"]
+    if arguments.get("n_bands", profile.n_bands) != profile.n_bands or arguments.get("heads", profile.heads) != profile.heads:
+        raise BadModel(f"{folder}: the network was built for {arguments.get('n_bands')} bands and heads {arguments.get('heads')}, "
+                       f"its profile has {profile.n_bands} bands and heads {profile.heads}; train again with this profile")
+    try:
+        net = ARCHITECTURES[info["architecture"]](**arguments)
+        net.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info)
+
+
+def find_folder(model: str | Path) -> Path:
+    """The folder meant: as given, below the project's root, or an experiment's name below `results/`."""
+    for folder in (Path(model), ROOT / model, ROOT / "results" / model):
+        if (folder / "model.json").exists():
+            return folder
+    have = sorted(p.parent.name for p in (ROOT / "results").glob("*/model.json"))
+    raise BadModel(f"{model}: no saved model there (model.json is missing); models in results/: {', '.join(have) or 'none yet, run training/05_train.ipynb'}")
+
+
+def read_info(folder: Path) -> dict:
+    """`model.json` of a folder, its format checked."""
+    try:
+        info = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BadModel(f"{folder}: model.json is damaged ({error}); copy the folder again") from None
+    if info.get("format") != FORMAT:
+        raise BadModel(f"{folder}: model of format {info.get('format')}, this code reads format {FORMAT}; use the code version {info.get('code_version')} or train again")
+    return info
+
+
+def code_version() -> str:
+    """Commit of this code, "unknown" outside a git checkout."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip() or "unknown"
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"

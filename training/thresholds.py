@@ -1,0 +1,93 @@
+"""Probability calibration and thresholds, from VALIDATION recordings only.
+
+Calibration: Platt's logistic map of a logit, p = sigmoid(slope * logit + intercept), one for windows and one for positions in time, for each
+label (Platt 1999). Thresholds are on calibrated probability: `window` for a window to carry the label; `on` for an event to begin
+in the trace of positions and `off`, `OFF_SHARE` of it, for the event to end (hysteresis).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+OFF_SHARE = 0.5
+FALLBACK = 0.5
+FEWEST = 5  # positives and negatives below which nothing can be chosen
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def enough(target: np.ndarray) -> bool:
+    return min((target == 1).sum(), (target == 0).sum()) >= FEWEST
+
+
+def platt(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of the logistic map; (1, 0) where there is too little to learn from or the slope would turn the order round."""
+    from sklearn.linear_model import LogisticRegression
+
+    known = np.isfinite(target)
+    logit, target = logit[known], target[known]
+    if not enough(target):
+        return 1.0, 0.0
+    fitted = LogisticRegression(C=100.0).fit(logit[:, None], target)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return (slope, intercept) if slope > 0 else (1.0, 0.0)
+
+
+def best_threshold(prob: np.ndarray, target: np.ndarray, target_precision: float | None = None) -> float:
+    """The probability threshold with the highest F1, or the lowest one that reaches a precision.
+
+    The threshold lies half-way between the two probabilities it parts. `FALLBACK` where there is too little to choose from; the highest
+    precision there is where none reaches the one asked for.
+    """
+    known = np.isfinite(target)
+    prob, target = prob[known], target[known]
+    if not enough(target):
+        return FALLBACK
+    order = np.argsort(-prob, kind="stable")
+    p, hits = prob[order], np.cumsum(target[order])
+    taken = np.arange(1, len(p) + 1)
+    last_of_tie = np.append(p[1:] < p[:-1], True)
+    precision, recall = hits / taken, hits / hits[-1]
+    if target_precision is None:
+        merit = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    else:
+        merit = np.where(precision >= target_precision, 1 + recall, precision)
+    best = int(np.argmax(np.where(last_of_tie, merit, -1)))
+    below = p[best + 1] if best + 1 < len(p) else 0.0
+    return float(np.clip((p[best] + below) / 2, 1e-4, 1 - 1e-4))
+
+
+def choose(window_logit: np.ndarray, position_logit: np.ndarray, window: np.ndarray, position: np.ndarray, labels: tuple,
+           target_precision: float | None = None) -> tuple[dict, dict]:
+    """Calibration and thresholds of every label from validation logits and targets.
+
+    Parameters
+    ----------
+    window_logit, window : (windows, labels); position_logit, position : (windows, labels, positions); targets 0, 1 or NaN.
+    target_precision : aim of the thresholds; None maximises F1.
+
+    Returns
+    -------
+    calibration {label: {slope, intercept, position_slope, position_intercept}}, thresholds {label: {window, on, off}}
+    """
+    calibration, thresholds = {}, {}
+    for k, label in enumerate(labels):
+        slope, intercept = platt(window_logit[:, k], window[:, k])
+        at, when = position_logit[:, k].ravel(), position[:, k].ravel()
+        position_slope, position_intercept = platt(at, when)
+        calibration[label] = {"slope": slope, "intercept": intercept, "position_slope": position_slope, "position_intercept": position_intercept}
+        on = best_threshold(sigmoid(position_slope * at + position_intercept), when, target_precision)
+        thresholds[label] = {"window": best_threshold(sigmoid(slope * window_logit[:, k] + intercept), window[:, k], target_precision),
+                             "on": on, "off": OFF_SHARE * on}
+    return calibration, thresholds
+
+
+def reliability(prob: np.ndarray, target: np.ndarray, bins: int = 10) -> list[dict]:
+    """Rows of a reliability diagram: mean probability and share of positives in equal bins of probability."""
+    known = np.isfinite(target)
+    prob, target = prob[known], target[known]
+    at = np.minimum((prob * bins).astype(int), bins - 1)
+    return [{"bin": b / bins, "windows": int((at == b).sum()), "mean_probability": float(prob[at == b].mean()), "share_positive": float(target[at == b].mean())}
+            for b in range(bins) if (at == b).any()]
