@@ -1,0 +1,96 @@
+"""A finished run, opened for reading: its tables, and the questions that a notebook asks of them."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.events import call_labels
+from pipeline.plots import busiest_passage
+from pipeline.tables import TABLES
+from spectrogram.profile import load_profile
+from spectrogram.recording import Recording
+
+
+class Run:
+    """The tables of an output folder together with where their recordings lie.
+
+    Attributes
+    ----------
+    events, windows, levels, effort : DataFrames; call_labels : labels that make events; profile : Profile.
+    """
+
+    def __init__(self, audio: str | Path, output: str | Path, profile=None, clock: str | None = None):
+        self.audio, self.output, self.profile, self.clock = Path(audio), Path(output), load_profile(profile), clock
+        self.events, self.windows, self.levels, self.effort = (pd.read_parquet(self.output / f"{table}.parquet") for table in TABLES)
+        self.call_labels = call_labels(self.profile)
+
+    def path(self, name: str) -> Path:
+        return self.audio if self.audio.is_file() else self.audio / name
+
+    def recording(self, name: str) -> Recording:
+        return Recording(self.path(name), clock=self.clock)
+
+    def events_of(self, name: str) -> pd.DataFrame:
+        return self.events[self.events["recording"] == name]
+
+    def passage(self, seconds: float) -> tuple[str, float]:
+        """(recording, start_s) of the passage where most happens."""
+        return busiest_passage(self.events, self.effort, seconds)
+
+    def clearest(self, n: int) -> pd.DataFrame:
+        """The `n` events that stand out most, in order of time, in units for reading."""
+        top = self.events.sort_values("snr_db", ascending=False).head(n).sort_values(["start_utc", "recording", "start_s"])
+        scores = top[[f"score_{x}" for x in self.call_labels]].to_numpy()
+        return pd.DataFrame({
+            "start (UTC)": top["start_utc"].dt.strftime("%Y-%m-%d %H:%M:%S.%f").str[:-5].fillna("unknown"), "recording": top["recording"],
+            "start (s)": top["start_s"].round(2), "duration (s)": (top["end_s"] - top["start_s"]).round(2), "labels": top["labels"],
+            "diphonic": top["diphonic"], "low (kHz)": (top["low_hz"] / 1e3).round(1), "high (kHz)": (top["high_hz"] / 1e3).round(1),
+            "score": np.round(np.nanmax(scores, axis=1), 2) if len(top) else [], "SNR (dB)": top["snr_db"].round(1), "level (dB re 1 µPa)": top["level_db"].round(1),
+        }).reset_index(drop=True)
+
+    def counts(self) -> pd.DataFrame:
+        """Events, events per recorded hour, and total seconds of each label, of diphonic events and of all."""
+        hours = self.effort["duration_s"].sum() / 3600
+        names = self.events["labels"].str.split("+")
+        missing = self.effort["missing_labels"].str.split("+")
+        rows = []
+        for what in [*self.call_labels, "diphonic", "all"]:
+            if what == "all":
+                mine = self.events
+            elif what == "diphonic":
+                mine = self.events[self.events["diphonic"].astype(bool)]
+            else:
+                mine = self.events[names.map(lambda labels: what in labels).astype(bool)] if len(self.events) else self.events
+                could = ~missing.map(lambda labels: what in labels).astype(bool)
+                hours = self.effort.loc[could, "duration_s"].sum() / 3600
+            rows.append({"label": what, "events": len(mine), "per hour": round(len(mine) / hours, 1) if hours else np.nan,
+                         "hours that could show it": round(hours, 3), "seconds": round((mine["end_s"] - mine["start_s"]).sum(), 1)})
+            hours = self.effort["duration_s"].sum() / 3600
+        return pd.DataFrame(rows)
+
+    def files(self) -> pd.DataFrame:
+        """The files of the output folder, with sizes."""
+        kept = [p for p in sorted(self.output.rglob("*")) if p.is_file() and "parts" not in p.relative_to(self.output).parts]
+        return pd.DataFrame({"file": [str(p) for p in kept], "kB": [round(p.stat().st_size / 1000, 1) for p in kept]})
+
+
+def describe(run: Run, simulated: bool) -> str:
+    """A paragraph (Markdown) on what the run found: effort, events, calibration, faults."""
+    effort, events = run.effort, run.events
+    failed = int((effort["status"] == "failed").sum())
+    lines = ["**This deployment is simulated**: no animal was recorded." if simulated else ""]
+    lines.append(f"{len(effort)} recordings, {effort['duration_s'].sum() / 60:.1f} minutes; {failed} could not be read, "
+                 f"{int((effort['status'] == 'partial').sum())} only in part. {len(events)} events, {int(events['diphonic'].sum())} of them diphonic.")
+    unknown = int((~effort["calibrated"] & (effort["status"] != "failed")).sum())
+    if unknown:
+        lines.append(f"**Levels of {unknown} recordings are not calibrated**: the hydrophone is unknown and -170 dB stands in; "
+                     "add its serial to `spectrogram/hydrophones_sensitivity.json`.")
+    missing = sorted({x for row in effort.loc[effort["status"] != "failed", "missing_labels"] for x in row.split("+") if x})
+    if missing:
+        lines.append(f"Some recordings cannot show {', '.join(missing)} at their sample rate: there these are *missing*, not absent.")
+    boat = run.windows["p_Boat"] if "p_Boat" in run.windows else pd.Series(dtype=float)
+    if boat.notna().any():
+        lines.append(f"Vessel noise in {(boat.dropna() >= 0.5).mean():.0%} of the windows.")
+    return "\n\n".join(filter(None, lines))
