@@ -18,7 +18,7 @@ import numpy as np
 
 from spectrogram.bands import triangle_weights
 from spectrogram.chunks import Chunk, cut_chunks
-from spectrogram.levels import FLOOR, LevelMeter, Seconds
+from spectrogram.levels import FLOOR, LevelMeter, Seconds, level_table
 from spectrogram.profile import Profile, load_profile
 from spectrogram.recording import Recording
 from spectrogram.stft import GROUP_FRAMES, FrameGrid
@@ -129,6 +129,12 @@ class SpectrogramGenerator:
     def picture(self, recording: Recording | str | Path) -> np.ndarray:
         """(frames, bands) dB re 1 µPa^2/Hz: the picture of a whole recording."""
         return np.concatenate([piece.picture_db for piece in self.stream(as_recording(recording))])
+
+    def levels(self, recording: Recording | str | Path, row_s: float = 60.0):
+        """Levels table of a whole recording, one row for each `row_s` seconds; its columns: `spectrogram.levels.level_table`."""
+        recording = as_recording(recording)
+        seconds = Seconds.join([piece.seconds for piece in self.stream(recording)])
+        return level_table(seconds, self.front_end(recording.sample_rate_hz).meter, recording.sensitivity_db, recording.start_utc, row_s)
 
     def spectrogram(self, recording: Recording | str | Path, start_s: float = 0.0, end_s: float | None = None) -> Spectrogram:
         """A passage of a recording, to look at: every FFT bin and the picture.
