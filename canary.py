@@ -196,7 +196,7 @@ def clean(root, everything=False):
         shutil.rmtree(str(path))
         print("Removed {}".format(path))
     kept = ".env and data/" if everything else ".env, data/ and .venv (make clean ALL=1 removes .venv too)"
-    print("{} folders removed. Kept: {}.".format(len(gone), kept))
+    print("{} Kept: {}.".format("Done." if gone else "Nothing to remove.", kept))
     return gone
 
 

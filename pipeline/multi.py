@@ -23,6 +23,7 @@ from pipeline.events import call_labels
 from pipeline.provenance import provenance
 from pipeline.single import PipelineResult, load, override, run_pipeline_single_audio
 from pipeline.tables import EFFORT_TYPES, TABLES, event_types, read_provenance, typed, window_types, write_parquet, write_raven, write_text
+from spectrogram import __version__
 from spectrogram.recording import EXTENSIONS, BadRecording, Recording
 
 
@@ -130,7 +131,7 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
         except BadRecording as error:
             _say(str(error))
             _save_failure(output_dir, key, name, channel, str(error), model)
-    tables = join_parts(output_dir, keys, model)
+    tables = join_parts(output_dir, keys, model, override(model.thresholds, thresholds))
     if csv:
         for table, frame in tables.items():
             write_text(frame.to_csv(index=False, lineterminator="\n"), output_dir / f"{table}.csv")
@@ -181,7 +182,7 @@ def _save_failure(output_dir: Path, key: str, name: str, channel: int, reason: s
         write_parquet(frame, output_dir / "parts" / f"{key}.{table}.parquet", {"input": name, "model_id": model.model_id, "failed": reason})
 
 
-def join_parts(output_dir: Path, keys: list[str], model) -> dict[str, pd.DataFrame]:
+def join_parts(output_dir: Path, keys: list[str], model, thresholds: dict) -> dict[str, pd.DataFrame]:
     """Join the parts of `keys` into the final tables, write them, and return them."""
     parts = {table: [pd.read_parquet(p) for key in keys if (p := output_dir / "parts" / f"{key}.{table}.parquet").exists()] for table in TABLES}
     joined = {table: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"UTC": pd.Series(dtype="datetime64[us, UTC]")})
@@ -189,7 +190,8 @@ def join_parts(output_dir: Path, keys: list[str], model) -> dict[str, pd.DataFra
     for table, types in (("events", event_types(model.profile)), ("windows", window_types(model.profile)), ("effort", EFFORT_TYPES)):
         joined[table] = typed(joined[table], types)
     joined["effort"] = with_gaps(joined["effort"])
-    made = {"model_id": model.model_id, "profile": model.profile.name, "profile_hash": model.profile.hash(), "parts": len(keys)}
+    made = {"model_id": model.model_id, "profile": model.profile.name, "profile_hash": model.profile.hash(), "thresholds": thresholds,
+            "code_version": __version__, "parts": len(keys)}
     for table, frame in joined.items():
         write_parquet(frame, output_dir / f"{table}.parquet", made)
     return joined

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.events import call_labels
 from pipeline.plots import busiest_passage
-from pipeline.tables import TABLES
+from pipeline.tables import TABLES, read_provenance
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
 
@@ -18,13 +18,14 @@ class Run:
 
     Attributes
     ----------
-    events, windows, levels, effort : DataFrames; call_labels : labels that make events; profile : Profile.
+    events, windows, levels, effort : DataFrames; call_labels : labels that make events; thresholds : used in the run; profile : Profile.
     """
 
     def __init__(self, audio: str | Path, output: str | Path, profile=None, clock: str | None = None):
         self.audio, self.output, self.profile, self.clock = Path(audio), Path(output), load_profile(profile), clock
         self.events, self.windows, self.levels, self.effort = (pd.read_parquet(self.output / f"{table}.parquet") for table in TABLES)
         self.call_labels = call_labels(self.profile)
+        self.thresholds = read_provenance(self.output / "windows.parquet")["thresholds"]
 
     def path(self, name: str) -> Path:
         return self.audio if self.audio.is_file() else self.audio / name
@@ -92,5 +93,5 @@ def describe(run: Run, simulated: bool) -> str:
         lines.append(f"Some recordings cannot show {', '.join(missing)} at their sample rate: there these are *missing*, not absent.")
     boat = run.windows["p_Boat"] if "p_Boat" in run.windows else pd.Series(dtype=float)
     if boat.notna().any():
-        lines.append(f"Vessel noise in {(boat.dropna() >= 0.5).mean():.0%} of the windows.")
+        lines.append(f"Vessel noise in {(boat.dropna() >= run.thresholds['Boat']['window']).mean():.0%} of the windows.")
     return "\n\n".join(filter(None, lines))

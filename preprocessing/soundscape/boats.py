@@ -81,7 +81,7 @@ class Boat:
         loss = absorption_db_per_km(frequency_hz, water) if loss_db_per_km is None else loss_db_per_km
         fixed = float(self.throttle(time_s)) - float(spreading_loss_db(r, water))
         mirror = lloyd_mirror(frequency_hz, r, self.draught_m, self.receiver_m, water)
-        return 10 ** ((fixed - loss * (r / 1e3)) / 10) * (0.15 + 0.85 * mirror)  # the bottom fills the troughs
+        return np.exp((fixed - loss * (r / 1e3)) * (np.log(10) / 10)) * (0.15 + 0.85 * mirror)  # the bottom fills the troughs
 
     def line_table(self) -> tuple[np.ndarray, np.ndarray]:
         """Frequencies (k,) and source levels (k,), dB re 1 µPa at 1 m, of the lines at cruise."""
@@ -124,9 +124,9 @@ class BoatNoise:
         self.boat, self.key, self.water, self.rate = boat, key, water, sample_rate_hz
         self.noise = ShapedNoise((*key, "cavitation"), sample_rate_hz)
         f = self.noise.frequency_hz
-        self._f = f.astype(np.float64)
-        self._source = boat.source_psd(self._f) * recorder_power_response(self._f, sample_rate_hz)
-        self._loss = absorption_db_per_km(self._f, water)
+        self._f = f
+        self._source = (boat.source_psd(f) * recorder_power_response(f, sample_rate_hz)).astype(np.float32)
+        self._loss = absorption_db_per_km(f, water).astype(np.float32)
         self.down = max(sample_rate_hz // LINE_RATE_HZ, 1)
         rng = generator(*key, "modulation")
         self._harmonics = np.array([1, 2, boat.blades, 2 * boat.blades, 3 * boat.blades])
@@ -137,7 +137,7 @@ class BoatNoise:
 
     def psd(self, time_s: float) -> np.ndarray:
         """Mean density (bins,) of the cavitation noise on `noise.frequency_hz`."""
-        return (self._source * self.boat.gain(self._f, time_s, self.water, self._loss)).astype(np.float32)
+        return self._source * self.boat.gain(self._f, time_s, self.water, self._loss).astype(np.float32)
 
     def _turns(self, t: np.ndarray) -> np.ndarray:
         """Seconds of engine time: runs faster and slower by a little, in a closed form so that any block can be made alone."""

@@ -15,7 +15,7 @@ from .whistles import Utterance, whistle
 LABELS = ("ECHO", "HFPC", "BBPC", "Whistle")
 MAKERS = {"ECHO": click_train, "HFPC": high_pulsed_call, "BBPC": broad_pulsed_call, "Whistle": whistle}
 # mean and standard deviation, dB re 1 µPa at 1 m; rms over the call, for ECHO peak-to-peak on the axis
-SOURCE_LEVEL_DB = {"ECHO": (212.0, 4.0), "HFPC": (160.0, 6.0), "BBPC": (157.0, 6.0), "Whistle": (151.0, 6.0)}
+SOURCE_LEVEL_DB = {"ECHO": (212.0, 4.0), "HFPC": (160.0, 6.0), "BBPC": (157.0, 6.0), "Whistle": (148.0, 7.0)}
 
 
 def make_call(label: str, rng: np.random.Generator) -> Utterance:

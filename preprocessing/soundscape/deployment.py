@@ -28,7 +28,8 @@ VERSION = 1  # of the simulator: raised when the same seed gives other samples
 
 def simulate_deployment(
     folder: str | Path, site: str | Site, seed: int, n_recordings: int = 4, recording_s: float = 300.0, start_utc: datetime | None = None,
-    sample_rate_hz: int = 192_000, *, gap_s: float | Sequence[float] = 0.0, serial: str | None = None, n_jobs: int = 1, progress: bool = True, **settings,
+    sample_rate_hz: int = 192_000, *, gap_s: float | Sequence[float] = 0.0, serial: str | None = None, boats: bool | None | Sequence[bool | None] = None, n_jobs: int = 1,
+    progress: bool = True, **settings,
 ) -> Path:  # fmt: skip
     """Write a simulated deployment; returns its folder.
 
@@ -41,11 +42,12 @@ def simulate_deployment(
     gap_s : pause between recordings, one number or one for each gap (n_recordings - 1)
     serial : of the recorder; default one of the site's, by seed
     n_jobs : processes
-    **settings : fields of `scene.Settings`, for all recordings
+    boats : None by chance, True or False, or one of these for each recording
+    **settings : other fields of `scene.Settings`, for all recordings
 
     Raises
     ------
-    ValueError for an unknown site or serial, or a number of gaps that does not fit.
+    ValueError for an unknown site or serial, or a number of gaps or boats that does not fit.
     """
     site, folder = get_site(site), Path(folder)
     start_utc = start_utc or datetime(2022, 7, 16, 2, 14, 53, tzinfo=timezone.utc)
@@ -60,25 +62,28 @@ def simulate_deployment(
         asked = replace(asked, sensitivity_db=SENSITIVITY_DB[serial])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "deployment.json").unlink(missing_ok=True)
+    each = [boats] * n_recordings if boats is None or isinstance(boats, bool) else list(boats)
+    if len(each) != n_recordings:
+        raise ValueError(f"boats is given for {len(each)} of {n_recordings} recordings")
     jobs, start = [], start_utc
     for i in range(n_recordings):
-        jobs.append((folder, site, seed, i, recording_s, asked, soundtrap_name(serial, start)))
+        jobs.append((folder, site, seed, i, recording_s, replace(asked, boats=each[i]), soundtrap_name(serial, start)))
         start += timedelta(seconds=recording_s + (gaps[i] if i < len(gaps) else 0))
     done = _run(jobs, n_jobs, progress, f"simulating {site.name}")
     rows = pd.concat([d[0] for d in done if len(d[0])] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
     rows.to_csv(folder / "truth.csv", index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8")
     others = pd.DataFrame([(job[-1], *c) for job, d in zip(jobs, done) for c in d[1]], columns=["recording", "kind", "start_s", "end_s"])
     others.to_csv(folder / "confusers.csv", index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8")
-    about = _parameters(site, seed, n_recordings, recording_s, start_utc, gaps, serial, asked)
+    about = _parameters(site, seed, n_recordings, recording_s, start_utc, gaps, serial, each, asked)
     about["recordings"] = {job[-1]: d[2] for job, d in zip(jobs, done)}
     (folder / "deployment.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
 
 
-def _parameters(site, seed, n_recordings, recording_s, start_utc, gaps, serial, settings) -> dict:
+def _parameters(site, seed, n_recordings, recording_s, start_utc, gaps, serial, boats, settings) -> dict:
     return {
         "simulated": True, "note": "SIMULATED sound: no whale was recorded.", "simulator_version": VERSION, "site": site.name, "seed": seed, "serial": serial,
-        "n_recordings": n_recordings, "recording_s": recording_s, "start_utc": start_utc.astimezone(timezone.utc).isoformat(), "gap_s": list(gaps),
+        "n_recordings": n_recordings, "recording_s": recording_s, "start_utc": start_utc.astimezone(timezone.utc).isoformat(), "gap_s": list(gaps), "boats": boats,
         "settings": {**asdict(settings), "background": None if settings.background is None else str(settings.background)},
     }  # fmt: skip
 
@@ -133,7 +138,7 @@ def demo_deployment(folder: str | Path, seed: int = 7, progress: bool = True) ->
             pass  # half written: make it again
     simulate_deployment(
         folder, "BSM", seed, 3, 75.0, start, gap_s=[0.0, 240.0], serial="6872", progress=progress, call_rate_per_min=26, diphonic_share=0.35,
-        range_m=140.0, call_mix={"ECHO": 0.25, "HFPC": 0.25, "BBPC": 0.2, "Whistle": 0.3}, boats_per_hour=24.0, wind_m_per_s=3.0, rain=False,
+        range_m=140.0, call_mix={"ECHO": 0.25, "HFPC": 0.25, "BBPC": 0.2, "Whistle": 0.3}, boats=[False, True, None], boats_per_hour=4.0, wind_m_per_s=3.0, rain=False,
     )  # fmt: skip
     about = json.loads(mark.read_text(encoding="utf-8"))
     about["demonstration"] = wanted

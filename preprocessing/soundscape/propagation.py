@@ -53,8 +53,8 @@ def path_gain(frequency_hz: np.ndarray, range_m: float, water: Water) -> np.ndar
 def surface_gain(frequency_hz: np.ndarray, range_m: float, z_source_m: float, z_receiver_m: float, water: Water) -> np.ndarray:
     """Strength of the echo from the rough surface: exp(-2 (k s sin a)²), s the rms wave height, a the grazing angle."""
     sine = (z_source_m + z_receiver_m) / np.hypot(range_m, z_source_m + z_receiver_m)
-    k = 2 * np.pi * np.asarray(frequency_hz) / SOUND_SPEED_M_PER_S
-    return np.exp(-2 * np.minimum(k * water.wave_height_m * sine, 5.0) ** 2)
+    rough = np.asarray(frequency_hz) * float(2 * np.pi / SOUND_SPEED_M_PER_S * water.wave_height_m * sine)
+    return np.exp(-2 * np.minimum(rough, 5.0) ** 2)
 
 
 def echo_delay_s(range_m: float, z_source_m: float, z_receiver_m: float) -> float:
@@ -66,7 +66,7 @@ def echo_delay_s(range_m: float, z_source_m: float, z_receiver_m: float) -> floa
 def lloyd_mirror(frequency_hz: np.ndarray, range_m: float, z_source_m: float, z_receiver_m: float, water: Water) -> np.ndarray:
     """Power factor of direct sound and surface echo together, |1 - R exp(-i w t)|²; the fringes that a passing boat draws."""
     echo = surface_gain(frequency_hz, range_m, z_source_m, z_receiver_m, water)
-    phase = 2 * np.pi * np.asarray(frequency_hz) * echo_delay_s(range_m, z_source_m, z_receiver_m)
+    phase = np.asarray(frequency_hz) * (2 * np.pi * echo_delay_s(range_m, z_source_m, z_receiver_m))
     return 1 + echo**2 - 2 * echo * np.cos(phase)
 
 
