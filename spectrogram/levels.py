@@ -78,7 +78,7 @@ class LevelMeter:
         self._psd = [w / (high - low) for w in self._weights(low, high)]
 
     def _low_pass(self):
-        """Polyphase taps (factor, columns) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
+        """Polyphase taps (columns, factor) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
         if self.factor == 1:
             return None, 0
         from scipy.signal import firwin, kaiserord
@@ -90,7 +90,7 @@ class LevelMeter:
         taps = firwin(2 * (columns * self.factor // 2) - 1, (SPLIT_HZ + stop) / 2, window=("kaiser", beta), fs=rate)
         padded = np.zeros(columns * self.factor)
         padded[:len(taps)] = taps
-        return np.ascontiguousarray(padded.reshape(columns, self.factor).T.astype(np.float32)), (len(taps) - 1) // 2
+        return padded.reshape(columns, self.factor).astype(np.float32), (len(taps) - 1) // 2
 
     def _weights(self, low_hz, high_hz):
         """(fine bins, bands), (picture bins, bands): power in each band = fine PSD @ first + picture PSD @ second."""
@@ -110,7 +110,8 @@ class LevelMeter:
         psd_sum, frames = psd_sum[:n], frames[:n]
         own = chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]
         seconds = [own[k * rate:(k + 1) * rate] for k in range(n)]
-        mean = np.array([x.mean(dtype=np.float64) for x in seconds])
+        ones = np.ones(rate, np.float32)
+        mean = np.array([np.dot(x, ones[:len(x)]) / len(x) for x in seconds], dtype=np.float64)
         square = np.array([np.dot(x, x) / len(x) for x in seconds], dtype=np.float64)
         main = psd_sum / frames[:, None]
         fine = self._fine_psd(chunk, n)
@@ -134,11 +135,11 @@ class LevelMeter:
             y, first_m = chunk.samples, chunk.origin
         else:
             x = chunk.samples[first_m * d - self.half - chunk.origin:]
-            products = x[:len(x) // d * d].reshape(-1, d) @ self.taps  # (blocks, columns)
-            columns = self.taps.shape[1]
-            y = products[:len(products) - columns + 1, 0].copy()
-            for j in range(1, columns):
-                y += products[j:len(products) - columns + 1 + j, j]
+            products = self.taps @ x[:len(x) // d * d].reshape(-1, d).T  # (columns, blocks)
+            length = products.shape[1] - len(products) + 1
+            y = products[0, :length].copy()
+            for j in range(1, len(products)):
+                y += products[j, j:j + length]
         starts = np.round((chunk.first / rate + np.arange(2 * n) * 0.5) * self.fine_rate_hz).astype(np.int64) - first_m
         if chunk.final:  # the last windows slide back until they lie within the recording; in a short one, mirrored sound fills the rest
             starts = np.minimum(starts, max(chunk.last // d - first_m - self.fine_n, 0))
