@@ -1,9 +1,11 @@
 """The front door: set-up, what is pinned, what lies in git, and that the README's commands exist."""
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -159,11 +161,47 @@ def test_run_names_a_missing_recording(tmp_path):
 
 # ------------------------------------------------------------------------------------------------- what is promised
 
+def requirements():
+    """Lines of requirements.txt without comments."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
 def test_every_requirement_is_pinned():
-    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if line]
+    lines = requirements()
     assert lines and [line for line in lines if not re.fullmatch(r"[A-Za-z0-9-]+==[0-9][0-9.]*", line)] == []
     assert {"torch==2.11.0", "torchaudio==2.11.0", "torchvision==0.26.0"} <= set(lines)
+
+
+def imported():
+    """Top-level names that the modules and notebooks in git import, but for the standard library and our own rooms."""
+    sources = [path.read_text(encoding="utf-8") for path in tracked("*.py")]
+    for path in tracked("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        lines = ("".join(cell["source"]).splitlines() for cell in cells if cell["cell_type"] == "code")
+        sources += ["\n".join(line for line in cell if not line.startswith(("%", "!"))) for cell in lines]
+    names = set()
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    ours = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir() if path.is_dir()}
+    return names - set(sys.stdlib_module_names) - ours
+
+
+def test_requirements_are_what_the_code_imports():
+    """Nothing is imported that set-up does not install by name, and nothing is installed by name that nobody uses."""
+    def plain(name):
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    of_module = metadata.packages_distributions()
+    used = {plain(name) for module in imported() for name in of_module.get(module, [module])}
+    listed = {plain(line.split("==")[0]) for line in requirements()}
+    by_command = {"jupyter", "papermill", "nbconvert", "pytest"}
+    belong_to_others = {"tzdata", "torchaudio"}  # read by zoneinfo; of one piece with torch
+    assert used - listed - {"ipython"} == set()  # ipython is a part of jupyter
+    assert listed - used - by_command - belong_to_others == set()
 
 
 def test_commands_in_the_readme_exist():

@@ -1,0 +1,136 @@
+"""`make bench`, or `python -m bench [--minutes 10] [--repeats 3] [--quick] [--no-long]`.
+
+Simulates one 192 kHz recording with calls and boats in it (seed fixed), then times on it, each in a fresh process: reading,
+spectrogram, regions, model, the whole pipeline, and the reference method. Pipeline and reference take turns, so that a
+machine that grows warm or busy slows both; their ratio is the median over the turns. Then two hours of the same sound
+for peak memory. On the processor alone, also where there is a graphics card. Real-time factor: seconds of sound per second of work. Everything is written to output/bench.json too.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.recordings import LONG_NAME, SHORT_NAME, fill, simulate
+from bench.stages import PARTS
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEED_BUDGET, MEMORY_BUDGET_MB, GROWTH_BUDGET, IMPORT_BUDGET_S = 12, 1200, 1.10, 3.0
+LONG_MINUTES, SHORT_S = 120, 20.0
+
+
+def child(*words):
+    """Run a Python program of the project in a fresh interpreter, without graphics card; return what it printed last."""
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"bench: `python {' '.join(map(str, words))}` failed; its own words stand above")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def stage(name, path, short, repeats=1):
+    print(f"  {name} ...", flush=True)
+    return child("-m", "bench.stages", name, path, short, repeats)
+
+
+def import_seconds():
+    """Median of three: importing what users call from `pipeline`, in a fresh interpreter."""
+    code = ("import time; t = time.perf_counter(); from pipeline import run_pipeline_single_audio, run_multi_file_pipeline; "
+            "print(time.perf_counter() - t)")
+    return statistics.median(child("-c", code) for _ in range(3))
+
+
+def turns(path, short, repeats):
+    """Pipeline and reference in turns; one result of each per turn."""
+    pairs = [(stage("whole", path, short), stage("reference", path, short)) for _ in range(repeats)]
+    return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
+
+
+def line(name, sound_s, seconds, peak_mb):
+    print(f"{name:<28}{sound_s / seconds:>12.0f} x{seconds:>12.2f} s{peak_mb:>12.0f} MB")
+
+
+def verdict(what, text, within):
+    print(f"{what:<28}{text}   {'within budget' if within else 'OVER BUDGET'}")
+
+
+def run(minutes, repeats, long):
+    """Measure everything, print it, and return it as a dict."""
+    folder, sound_s = ROOT / "output" / "bench", minutes * 60.0
+    try:
+        path = simulate(folder, sound_s)
+        short = fill(path, folder / SHORT_NAME, SHORT_S)
+        print("Timing", flush=True)
+        result = {"sound_s": sound_s, "cores": os.cpu_count(), "platform": platform.platform(terse=True),
+                  "processor": processor(), "python": platform.python_version(), "import_pipeline_s": import_seconds()}
+        parts = {name: stage(name, path, short, repeats) for name in PARTS}
+        ours, theirs = turns(path, short, repeats)
+        if long:
+            result["two_hours"] = stage("whole", fill(path, folder / LONG_NAME, LONG_MINUTES * 60.0), short)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # gigabytes that anybody can make again
+    result["stages"] = parts | {"whole": together(ours), "reference": together(theirs)}
+    result["ratios"] = [b["seconds"][0] / a["seconds"][0] for a, b in zip(ours, theirs)]
+    result["ratio"] = statistics.median(result["ratios"])
+    return result
+
+
+def together(rounds):
+    """Results of single-repeat processes as one: all seconds, the largest memory, the median start."""
+    return {"seconds": [r["seconds"][0] for r in rounds], "peak_mb": max(r["peak_mb"] for r in rounds),
+            "start_s": statistics.median(r["start_s"] for r in rounds)}
+
+
+def processor():
+    """The processor's name where the system tells it."""
+    try:
+        names = [row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+                 if row.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor()
+
+
+def show(result):
+    """Print the table and the verdicts on the budgets."""
+    print(f"\n{result['processor']}, {result['cores']} cores; {result['sound_s'] / 60:g} minutes of 192 kHz sound")
+    print("The parts run on one thread each, spectrogram includes read; the whole and the reference as a user gets them.")
+    print(f"{'stage':<28}{'real time':>14}{'median':>14}{'peak memory':>15}")
+    for name, r in result["stages"].items():
+        line(name, result["sound_s"], statistics.median(r["seconds"]), r["peak_mb"])
+    whole = result["stages"]["whole"]["peak_mb"]
+    if "two_hours" in result:
+        r = result["two_hours"]
+        line("whole, two hours", LONG_MINUTES * 60, r["seconds"][0], r["peak_mb"])
+    turns = ", ".join(f"{ratio:.1f}" for ratio in result["ratios"])
+    verdict("speed over the reference", f"{result['ratio']:.1f} x (turns: {turns})", result["ratio"] >= SPEED_BUDGET)
+    peak = max(whole, result.get("two_hours", {}).get("peak_mb", 0))
+    verdict("peak memory", f"{peak:.0f} MB", peak <= MEMORY_BUDGET_MB)
+    if "two_hours" in result:
+        growth = result["two_hours"]["peak_mb"] / whole
+        verdict("two hours over one file", f"{100 * (growth - 1):+.1f} % memory", growth <= GROWTH_BUDGET)
+    verdict("import pipeline", f"{result['import_pipeline_s']:.2f} s", result["import_pipeline_s"] <= IMPORT_BUDGET_S)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[2])
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the simulated recording")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of pipeline and reference")
+    parser.add_argument("--no-long", action="store_true", help="leave out the two-hour file (3 GB of disk)")
+    parser.add_argument("--quick", action="store_true", help="one minute, one turn, no two-hour file: does it run at all?")
+    options = parser.parse_args()
+    if options.quick:
+        options.minutes, options.repeats, options.no_long = 1.0, 1, True
+    result = run(options.minutes, options.repeats, not options.no_long)
+    show(result)
+    path = ROOT / "output" / "bench.json"
+    path.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    print(f"\nWritten to {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
