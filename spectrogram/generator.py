@@ -79,7 +79,7 @@ class FrontEnd:
             used = np.flatnonzero(weights[:, bands].any(axis=1))
             bins = slice(int(used[0]), int(used[-1]) + 1)
             self._blocks.append((bands, bins, np.ascontiguousarray(weights[bins, bands])))
-        self.before = self.grid.n_fft + self.meter.half
+        self.before = self.grid.n_fft + self.meter.lead
         self.after = self.grid.n_fft + self.meter.margin
 
     def picture(self, power: np.ndarray, out: np.ndarray) -> None:

@@ -3,8 +3,9 @@
 Each second of a recording gets its mean-square values; tables average them *in power* over longer rows, then go to decibels.
 
 Two resolutions feed one set of bands. Above 1.78 kHz the bands come from the same power spectra as the picture (93.75 Hz bins at
-192 kHz). Below, those bins are too wide to tell bands apart, so the sound is decimated to about 8 kHz and 1-s Hann windows at
-50 % overlap give bins of at most 1 Hz; that costs about a tenth more time. Bins on a band's border are split in proportion.
+192 kHz). Below, those bins are too wide to tell bands apart, so the sound is decimated to about 8 kHz and 1-s Hann windows give bins
+of at most 1 Hz; that costs about a tenth more time. They overlap by two thirds, the least at which squared Hann windows add up to a
+constant: every moment counts the same, where at one half a single loud pulse could read 1.2 dB too high or low. Bins on a band's border are split in proportion.
 
 Sources: ISO 18405:2017 (sound pressure level; mean-square sound pressure spectral density level), IEC 61260-1:2014
 (decidecade bands), Merchant et al. (2015) doi:10.1111/2041-210X.12330 (averaging and percentiles).
@@ -53,7 +54,7 @@ class LevelMeter:
     Attributes
     ----------
     centres_hz : decidecade centres that lie wholly below Nyquist.  psd_centres_hz : centres of the PSD columns.
-    margin : samples needed after a chunk's end.
+    lead, margin : samples needed before a chunk's start and after its end.
     """
 
     def __init__(self, grid: FrameGrid):
@@ -66,7 +67,8 @@ class LevelMeter:
         self.fine_n = next_fast_len(int(np.ceil(self.fine_rate_hz)), real=True)
         self.fine_window = np.hanning(self.fine_n + 1)[:-1].astype(np.float32)
         self.fine_bin_hz = self.fine_rate_hz / self.fine_n
-        self.margin = int(rate * (self.fine_n / self.fine_rate_hz - 0.5)) + 2 * self.half + 4 * self.factor + 1
+        self.lead = rate // 3 + self.half + 4 * self.factor
+        self.margin = int(rate * (self.fine_n / self.fine_rate_hz - 2 / 3)) + 2 * self.half + 4 * self.factor + 1
         self.centres_hz = decidecade_centres_hz(LOWEST_HZ, rate / 2)
         half_band = 10 ** 0.05
         self._band = self._weights(self.centres_hz / half_band, self.centres_hz * half_band)
@@ -124,7 +126,7 @@ class LevelMeter:
         )
 
     def _fine_psd(self, chunk: Chunk, n: int) -> np.ndarray:
-        """(n, fine bins) PSD of each second from 1-s windows that start with it and half a second later."""
+        """(n, fine bins) PSD of each second from three 1-s windows, a third of a second apart, the middle one on the second itself."""
         import torch
 
         if n == 0:
@@ -140,9 +142,10 @@ class LevelMeter:
             y = products[0, :length].copy()
             for j in range(1, len(products)):
                 y += products[j, j:j + length]
-        starts = np.round((chunk.first / rate + np.arange(2 * n) * 0.5) * self.fine_rate_hz).astype(np.int64) - first_m
-        if chunk.final:  # the last windows slide back until they lie within the recording; in a short one, mirrored sound fills the rest
-            starts = np.minimum(starts, max(chunk.last // d - first_m - self.fine_n, 0))
+        starts = np.round((chunk.first / rate + (np.arange(3 * n) - 1) / 3) * self.fine_rate_hz).astype(np.int64) - first_m
+        if chunk.final:  # at its ends, windows slide until they lie within the recording; in a short one, mirrored sound fills the rest
+            starts = np.minimum(starts, chunk.last // d - first_m - self.fine_n)
+        starts = np.maximum(starts, -first_m if chunk.index == 0 else 0)
         missing = int(starts.max()) + self.fine_n - len(y)
         if missing > 0:
             y = np.pad(y, (0, missing), mode="symmetric")
@@ -152,7 +155,7 @@ class LevelMeter:
         spectrum = torch.fft.rfft(torch.from_numpy(windows)).numpy()
         psd = spectrum.real ** 2 + spectrum.imag ** 2
         psd *= np.float32(2.0 / (self.fine_rate_hz * float(np.sum(self.fine_window.astype(np.float64) ** 2))))
-        return psd.reshape(n, 2, -1).mean(axis=1)
+        return psd.reshape(n, 3, -1).mean(axis=1)
 
 
 def decibels(power, sensitivity_db: float) -> np.ndarray:
