@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             a.folder, a.site, a.seed, a.recordings, a.seconds, start, a.rate, gap_s=a.gap, n_jobs=a.jobs, call_rate_per_min=a.calls,
             boats={"chance": None, "yes": True, "no": False}[a.boats], background=a.background, background_sensitivity_db=a.background_sensitivity,
         )  # fmt: skip
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(folder)

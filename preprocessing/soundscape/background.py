@@ -26,7 +26,7 @@ class Background:
 
     Raises
     ------
-    ValueError if the clip is silent or shorter than half a second.
+    FileNotFoundError; ValueError if the clip is silent or shorter than half a second.
     """
 
     def __init__(self, path, sample_rate_hz, sensitivity_db=None, reference_psd=None):
@@ -34,6 +34,8 @@ class Background:
         import soxr
 
         self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file, cannot serve as a background")
         with soundfile.SoundFile(self.path) as file:
             own_rate = file.samplerate
             clip = file.read(int(MAX_CLIP_S * own_rate), dtype="float32", always_2d=True)[:, 0]

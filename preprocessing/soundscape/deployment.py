@@ -23,7 +23,7 @@ from .scene import Scene, Settings
 from .sites import SENSITIVITY_DB, Site, get_site
 from .truth import COLUMNS, write_raven
 
-VERSION = 1  # of the simulator: raised when the same seed gives other samples
+VERSION = 2  # of the simulator: raised when the same seed gives other samples
 
 
 def simulate_deployment(
@@ -137,7 +137,7 @@ def demo_deployment(folder: str | Path, seed: int = 7, progress: bool = True) ->
         except ValueError:
             pass  # half written: make it again
     simulate_deployment(
-        folder, "BSM", seed, 3, 75.0, start, gap_s=[0.0, 240.0], serial="6872", progress=progress, call_rate_per_min=26, diphonic_share=0.35,
+        folder, "BSM", seed, 3, 75.0, start, gap_s=[0.0, 240.0], serial="6872", progress=progress, call_rate_per_min=28, diphonic_share=0.35,
         range_m=140.0, call_mix={"ECHO": 0.25, "HFPC": 0.25, "BBPC": 0.2, "Whistle": 0.3}, boats=[False, True, None], boats_per_hour=4.0, wind_m_per_s=3.0, rain=False,
     )  # fmt: skip
     about = json.loads(mark.read_text(encoding="utf-8"))

@@ -13,6 +13,8 @@ from .calls import LABELS, draw_source_level_db
 from .propagation import Path, Water
 from .randomness import clipped_log_normal, log_uniform
 
+CROWDING = 1.4  # how much choruses and series add to the mean rate; measured over hours
+
 
 @dataclass(frozen=True)
 class PlannedCall:
@@ -55,7 +57,7 @@ def plan_calls(rng: np.random.Generator, duration_s: float, rate_per_min: float,
 
     Parameters
     ----------
-    rate_per_min : mean number of utterances per minute, quiet times included; 0 gives none
+    rate_per_min : mean number of utterances per minute, quiet times included (a diphonic pair is one); 0 gives none
     call_mix : label -> share
     range_m : median range of the animals
     diphonic_share : share of HFPC and BBPC that the same animal makes together with a whistle
@@ -68,7 +70,7 @@ def plan_calls(rng: np.random.Generator, duration_s: float, rate_per_min: float,
     t = -rng.exponential(20)
     while t < duration_s:
         length = log_uniform(rng, 8, 90)
-        rate = rate_per_min / 60 / busy * np.exp(rng.normal(-0.18, 0.6))
+        rate = rate_per_min / 60 / busy / CROWDING * np.exp(rng.normal(-0.18, 0.6))
         if rng.uniform() < 0.12:
             rate, length = rate * 3, min(length, 25)  # chorus
         mix = _mix(rng, call_mix)
@@ -90,11 +92,11 @@ def plan_calls(rng: np.random.Generator, duration_s: float, rate_per_min: float,
                     calls.append(PlannedCall(label, number, group, series, also, moment, level + rng.normal(0, 1.5), angle, path))
                     number += 1
                     if also:
-                        beside = float(np.clip(moment + rng.normal(0, 0.06), 0, duration_s - 0.15))
+                        beside = float(np.clip(moment + rng.normal(0, 0.015), 0, duration_s - 0.15))
                         calls.append(PlannedCall("Whistle", number, group, 1_000_000 + number, True, beside, draw_source_level_db("Whistle", rng), angle, path))
                         number += 1
                     group += 1
-                moment += rng.uniform(0.5, 1.6)
+                moment += rng.uniform(0.7, 2.2)
             series += 1
         t += length + rng.exponential(np.sqrt(8 * 90) * (1 - busy) / busy) + 1
     return sorted(calls, key=lambda call: (call.start_s, call.number))
