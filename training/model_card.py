@@ -1,0 +1,111 @@
+"""The model card: what the model is, what it was trained on and what it scored, written from the run so that it cannot say anything else.
+
+Structure after Mitchell et al. (2019), Model cards for model reporting.
+"""
+from __future__ import annotations
+
+import math
+
+from training.saved import SavedModel
+
+PARTS = {"all": "all windows", "without_boats": "no boat in the window", "with_boats": "an audible boat in the window"}
+
+
+def number(value, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]])
+
+
+def label_table(scores: dict, labels: tuple) -> str:
+    """Average precision, F1, precision and recall of every label in one part of the data."""
+    names = ("average_precision", "roc_auc", "f1", "precision", "recall")
+    rows = [[label, str(scores[label]["positives"]), *(number(scores[label][name]) for name in names)] for label in labels]
+    rows.append(["**macro (calls)**", "", number(scores["macro"]["average_precision"]), number(scores["macro"]["roc_auc"]), number(scores["macro"]["f1"]), "", ""])
+    return table(["label", "positive windows", "average precision", "ROC AUC", "F1", "precision", "recall"], rows)
+
+
+def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: dict) -> str:
+    """Markdown text.
+
+    Parameters
+    ----------
+    metrics : as of `training.experiment.verdict`, with, where they were computed, "baseline" and "peer" (of `evaluate_windows`) and "events".
+    summary : simulated, windows, recordings, hours for each split, parameters.
+    """
+    test, labels, profile = metrics["test"], model.labels, model.profile
+    low, high = test["interval"]["macro_f1"]
+    weights = sum(p.numel() for p in net.parameters())
+    made_of = "SIMULATED sound only" if summary.get("simulated") else "recorded sound"
+    split_rows = [[split, str(summary["recordings"][split]), number(summary["hours"][split], 2), str(summary["windows"][split])] for split in summary["windows"]]
+    thresholds = [[label, *(number(model.thresholds[label][key]) for key in ("window", "on", "off"))] for label in labels]
+    lines = [
+        f"# {model_id}", "",
+        f"Names the sounds of {profile.species} in windows of {profile.window_s:g} s: {', '.join(labels)}. {type(net).__name__}, {weights:,} weights, "
+        f"profile `{profile.name}` ({profile.hash()}).", "",
+        f"**Trained, tuned and tested on {made_of}.** Every figure below is from simulated deployments whose seeds were not used in training; sound, weather, boats and calls "
+        "come from one simulator, so real recordings will score lower. No real recording of any animal was used." if summary.get("simulated") else
+        f"**Trained, tuned and tested on {made_of}.**", "",
+        "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
+        "Splits share no deployment. Thresholds and calibration were chosen on the validation split. A call under 6 dB SNR counts neither way, nor does a window "
+        "that holds less than 50 ms (or half) of a call.", "",
+        "## Windows of the test deployments", "",
+        f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
+        f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows without calls.", "",
+    ]
+    for part, title in PARTS.items():
+        if part in test:
+            lines += [f"### {title[0].upper()}{title[1:]}", "", label_table(test[part], labels), ""]
+    lines += ["### Recall by SNR of the best call in the window", "", snr_table(test["recall_by_snr"], labels), ""]
+    if "site" in test:
+        rows = [[site, number(s["macro"]["average_precision"]), number(s["macro"]["f1"])] for site, s in test["site"].items()]
+        lines += ["### By site", "", table(["site", "macro AP", "macro F1"], rows), ""]
+    lines += comparison(metrics)
+    lines += event_lines(metrics)
+    lines += ["## Thresholds", "", "On calibrated probability; an event begins at `on` and ends below `off`.", "", table(["label", "window", "on", "off"], thresholds), "",
+              "## Use and limits", "",
+              "For finding and naming beluga calls in hydrophone recordings, with a person checking what matters. Not for counting animals. A label whose band lies above "
+              "a recording's Nyquist frequency is missing, not absent. Whoever has labelled recordings of a place should measure the model there first, and train again "
+              "with `training/05_train.ipynb` if it falls short.", ""]
+    return "\n".join(lines)
+
+
+def snr_table(by_label: dict, labels: tuple) -> str:
+    """Recall in bins of SNR, a column per label."""
+    bins = by_label[labels[0]]
+    rows = []
+    for k, b in enumerate(bins):
+        top = f" to {b['snr_high_db']:g}" if math.isfinite(float(b["snr_high_db"])) else " and more"
+        rows.append([f"{b['snr_low_db']:g}{top}", *(f"{number(by_label[label][k]['recall'], 2)} ({by_label[label][k]['positives']})" for label in labels)])
+    return table(["SNR, dB", *labels], rows)
+
+
+def comparison(metrics: dict) -> list[str]:
+    """Baseline and peer beside the model, where they were computed."""
+    rows = []
+    for key, title in (("test", "this model"), ("peer", "the closest peer's recipe, trained on the same data"), ("baseline", "picture statistics + logistic regression")):
+        if key in metrics:
+            m = metrics[key]
+            parts = [number(m[part]["macro"]["f1"]) if part in m else "–" for part in PARTS]
+            rows.append([title, number(m["all"]["macro"]["average_precision"]), *parts])
+    return ["## Beside it", "", table(["model", "macro AP", "macro F1", "without boats", "with boats"], rows), ""] if len(rows) > 1 else []
+
+
+def event_lines(metrics: dict) -> list[str]:
+    """Event precision and recall by the half-coverage rule, where they were computed."""
+    if "events" not in metrics:
+        return []
+    m = metrics["events"]
+    labels = [name for name in m if isinstance(m[name], dict) and "annotations" in m[name]]
+    rows = [[label, str(m[label]["annotations"]), *(number(m[label][name]) for name in ("precision", "recall", "f1"))] for label in labels]
+    out = ["## Events of the test deployments", "", "An annotation is found when half of it is covered, a detection is true when half of it lies on annotations.", "",
+           table(["label", "annotations", "precision", "recall", "F1"], rows), ""]
+    if "false_per_empty_hour" in m:
+        out += [f"False events per hour of empty sound: {number(m['false_per_empty_hour'], 1)}.", ""]
+    return out
+
+
