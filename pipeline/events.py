@@ -25,12 +25,13 @@ GAP_S = {"ECHO": 0.5}  # click trains pause between clicks
 DEFAULT_GAP_S = 0.1
 MIN_OVERLAP_S = 0.04   # of a high-frequency call and a whistle, to be called diphonic
 LONGEST_SPAN_S = 600.0
+CONTEXT_S = 15.0       # on both sides of an event, for its background
 
 
 @dataclass
 class Span:
-    """A stretch of a recording: trace (times, labels) at `trace_rate_hz` and coarse_psd (times, bands) in µPa^2/Hz at `coarse_rate_hz`, both
-    from `start_s`; boxes (DataFrame) that lie in it."""
+    """A stretch of a recording: trace (times, labels) at `trace_rate_hz` from `start_s`; coarse_psd (times, bands) in µPa^2/Hz at
+    `coarse_rate_hz`, with what lies around the span, from `coarse_start_s` (`start_s` unless given); boxes (DataFrame) that lie in it."""
 
     start_s: float
     trace: np.ndarray
@@ -38,6 +39,7 @@ class Span:
     coarse_psd: np.ndarray
     coarse_rate_hz: float
     boxes: pd.DataFrame
+    coarse_start_s: float | None = None
 
 
 @dataclass
@@ -95,7 +97,8 @@ def build_events(span: Span, profile: Profile, thresholds: dict, nyquist_hz: flo
         snr_db, level_db = _measure(event, span, profile)
         rows.append(row | {"diphonic": both, "snr_db": snr_db, "level_db": level_db})
     columns = ["start_s", "end_s", "low_hz", "high_hz", "labels", *(f"score_{x}" for x in profile.labels), "diphonic", "snr_db", "level_db"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["start_s", "low_hz"], ignore_index=True)
+    types = dict.fromkeys(columns, "float64") | {"labels": "str", "diphonic": "bool"}
+    return pd.DataFrame(rows, columns=columns).astype(types).sort_values(["start_s", "low_hz"], ignore_index=True)
 
 
 def call_labels(profile: Profile) -> list[str]:
@@ -113,8 +116,9 @@ def _calls_of(label, span, profile, threshold, nyquist_hz):
     near = boxes[(boxes["low_hz"] < band_high) & (boxes["high_hz"] > band_low)]
     b_start, b_end = near["start_s"].to_numpy(float), near["end_s"].to_numpy(float)
     b_low, b_high = near["low_hz"].to_numpy(float), near["high_hz"].to_numpy(float)
+    first_time = round(span.start_s * rate)  # whole numbers, so that a time has the same bits in any span
     for a, b in stretches:
-        start, end = span.start_s + a / rate, span.start_s + b / rate
+        start, end = (first_time + a) / rate, (first_time + b) / rate
         shared = np.minimum(b_end, end) - np.maximum(b_start, start)
         mine = (shared > 0) & ((shared >= 0.5 * (b_end - b_start)) | (shared >= 0.5 * (end - start)))
         low, high = band_low, band_high
@@ -167,8 +171,9 @@ def _diphonic(events: list[Call], profile: Profile) -> list[bool]:
 
 
 def _slice(event: Call, start_s: float, rate_hz: float, n: int) -> slice:
-    first = min(max(int((event.start_s - start_s) * rate_hz), 0), n - 1)
-    return slice(first, min(max(first + 1, int(np.ceil((event.end_s - start_s) * rate_hz))), n))
+    """The cells that an event touches; an event's edge within a millionth of a cell's edge lies on it."""
+    first = min(max(int(np.floor((event.start_s - start_s) * rate_hz + 1e-6)), 0), n - 1)
+    return slice(first, min(max(first + 1, int(np.ceil((event.end_s - start_s) * rate_hz - 1e-6))), n))
 
 
 def _measure(event: Call, span: Span, profile: Profile) -> tuple[float, float]:
@@ -177,8 +182,8 @@ def _measure(event: Call, span: Span, profile: Profile) -> tuple[float, float]:
     bands = (profile.band_high_hz > event.low_hz) & (profile.band_low_hz < event.high_hz) & np.isfinite(psd[0])
     if not bands.any():
         return np.nan, np.nan
-    when = _slice(event, span.start_s, rate, len(psd))
-    around = slice(max(0, when.start - int(15 * rate)), when.stop + int(15 * rate))
+    when = _slice(event, span.start_s if span.coarse_start_s is None else span.coarse_start_s, rate, len(psd))
+    around = slice(max(0, when.start - int(CONTEXT_S * rate)), when.stop + int(CONTEXT_S * rate))
     width = np.minimum(profile.band_high_hz, event.high_hz)[bands] - np.maximum(profile.band_low_hz, event.low_hz)[bands]
     signal = float(psd[when][:, bands].mean(axis=0) @ width)
     background = float(np.percentile(psd[around][:, bands], 20, axis=0) @ width)
@@ -189,12 +194,14 @@ def _measure(event: Call, span: Span, profile: Profile) -> tuple[float, float]:
 
 class SpanCutter:
     """Collects trace, coarse picture and boxes, and gives out spans whose ends cut no call: there every call label's trace is below
-    its `off` for a second on both sides. After `LONGEST_SPAN_S` of unbroken calling it cuts all the same, at a fixed place."""
+    its `off` for a second on both sides. After `LONGEST_SPAN_S` of unbroken calling it cuts all the same, at a fixed place.
+
+    A span brings the coarse picture around it and every box that reaches into it, so its events are those of the whole recording."""
 
     def __init__(self, profile: Profile, thresholds: dict, trace_rate_hz: float, coarse_rate_hz: float):
         self.off = np.array([thresholds[x]["off"] if x in thresholds and x in call_labels(profile) else np.inf for x in profile.labels])
         self.trace_rate_hz, self.coarse_rate_hz = trace_rate_hz, coarse_rate_hz
-        self.start_s = 0.0
+        self.start_s = self.coarse_start_s = 0.0
         self.trace = np.empty((0, len(profile.labels)), np.float32)
         self.coarse = np.empty((0, profile.n_bands), np.float32)
         self.boxes: pd.DataFrame | None = None
@@ -207,17 +214,21 @@ class SpanCutter:
         end_s = self._end_s(boxes_until_s, final)
         if end_s <= self.start_s:
             return []
-        n, m = round((end_s - self.start_s) * self.trace_rate_hz), round((end_s - self.start_s) * self.coarse_rate_hz)
-        inside = self.boxes["start_s"] < end_s
-        span = Span(self.start_s, self.trace[:n], self.trace_rate_hz, self.coarse[:m], self.coarse_rate_hz, self.boxes[inside])
-        self.trace, self.coarse, self.boxes = self.trace[n:], self.coarse[m:], self.boxes[~inside].reset_index(drop=True)
-        self.start_s = end_s
+        n = round((end_s - self.start_s) * self.trace_rate_hz)
+        m = round((end_s + CONTEXT_S - self.coarse_start_s) * self.coarse_rate_hz)
+        span = Span(self.start_s, self.trace[:n], self.trace_rate_hz, self.coarse[:m], self.coarse_rate_hz,
+                    self.boxes[self.boxes["start_s"] < end_s], self.coarse_start_s)
+        kept_s = max(0.0, end_s - CONTEXT_S)
+        self.trace, self.coarse = self.trace[n:], self.coarse[round((kept_s - self.coarse_start_s) * self.coarse_rate_hz):]
+        self.boxes = self.boxes[self.boxes["end_s"] > end_s].reset_index(drop=True)
+        self.start_s, self.coarse_start_s = end_s, kept_s
         return [span]
 
     def _end_s(self, boxes_until_s: float, final: bool) -> float:
+        coarse_end_s = self.coarse_start_s + len(self.coarse) / self.coarse_rate_hz
         if final:
-            return self.start_s + len(self.coarse) / self.coarse_rate_hz  # the last window's trace may reach beyond the recording
-        known_s = min(self.start_s + len(self.trace) / self.trace_rate_hz, self.start_s + len(self.coarse) / self.coarse_rate_hz, boxes_until_s)
+            return coarse_end_s  # the last window's trace may reach beyond the recording
+        known_s = min(self.start_s + len(self.trace) / self.trace_rate_hz, coarse_end_s - CONTEXT_S, boxes_until_s)
         whole = int(known_s - self.start_s)  # spans end on whole seconds
         if whole < 60:
             return self.start_s
