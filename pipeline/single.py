@@ -210,7 +210,8 @@ class _Runner:
         self._windows(piece, window_prob)
         if self.spans is None:
             trace_rate_hz = position_prob.shape[2] / self.profile.window_s
-            self.spans = SpanCutter(self.profile, self.thresholds, trace_rate_hz, self.coarse_rate_hz)
+            shown = {label: values for label, values in self.thresholds.items() if label not in self.missing}
+            self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
         trace = self.joiner.push(position_prob, piece.final)
         for span in self.spans.push(trace, piece.coarse_psd, boxes, self.detector.settled_s, piece.final):
             self._events(span)
