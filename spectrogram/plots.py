@@ -116,7 +116,8 @@ def plot_levels(table, ax=None, bands=("63", "1000", "8000", "40000")):
     ax.set(ylabel=f"sound pressure level\n({PRESSURE})")
     _time_axis(ax, table)
     ax.grid(alpha=0.3)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    if ax.lines:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return ax
 
 
