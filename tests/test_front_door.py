@@ -200,7 +200,7 @@ def test_requirements_are_what_the_code_imports():
     listed = {plain(line.split("==")[0]) for line in requirements()}
     by_command = {"jupyter", "papermill", "nbconvert", "pytest"}
     belong_to_others = {"tzdata", "torchaudio"}  # read by zoneinfo; of one piece with torch
-    assert used - listed - {"ipython"} == set()  # ipython is a part of jupyter
+    assert used - listed - {"ipython", "nbformat"} == set()  # these two are parts of jupyter
     assert listed - used - by_command - belong_to_others == set()
 
 
