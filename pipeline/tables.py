@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -34,10 +36,14 @@ EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_u
                 "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 
+LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64"}  # and a column for each band that there is
+
 
 def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
     """The frame with exactly these columns and types, in this order; works on an empty frame."""
-    return frame.reindex(columns=list(types)).astype(types)
+    frame = frame.reindex(columns=list(types))
+    times = {column: pd.to_datetime(frame[column], utc=True) for column, kind in types.items() if kind == UTC}  # a column of NaT has no zone yet
+    return frame.assign(**times).astype(types)
 
 
 def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
@@ -47,13 +53,30 @@ def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"sea_canary": json.dumps(provenance, sort_keys=True).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _draft(path) as draft:
+        pq.write_table(table, draft)
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when all is written; whatever goes wrong, nothing half-written stays.
+
+    Raises
+    ------
+    OSError
+        naming the file, the fault (disk full, not allowed, open in another program) and the mend.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        pq.write_table(table, draft)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
         os.replace(draft, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error}); free disk space, close programs that have the file open or choose "
+                      "another output folder, then run again: finished recordings are kept") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def read_provenance(path: Path) -> dict:
@@ -65,13 +88,8 @@ def read_provenance(path: Path) -> dict:
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file atomically, UTF-8, Unix line ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _draft(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None) -> pd.DataFrame:
