@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 
 from pipeline.events import Span, SpanCutter, build_events
 from pipeline.provenance import provenance
@@ -27,10 +28,10 @@ from pipeline.traces import TraceJoiner, WindowCutter
 from ROI.detector import RoiDetector
 from spectrogram.chunks import CHUNK_S
 from spectrogram.generator import COARSE_FRAMES, Piece, SpectrogramGenerator
-from spectrogram.levels import Seconds, level_table
+from spectrogram.levels import FLOOR, Seconds, level_table
 from spectrogram.names import utc_times
 from spectrogram.profile import Profile
-from spectrogram.recording import Recording
+from spectrogram.recording import BadRecording, Recording, reason
 from spectrogram.threads import one_thread_per_call
 
 
@@ -106,12 +107,16 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     """
     recording = path if isinstance(path, Recording) else Recording(path, channel, start_utc, serial, sensitivity_db, clock)
     model = load(model, profile, device)
-    runner = _Runner(recording, model, override(model.thresholds, thresholds), level_row_s, block_s, name or recording.name)
-    result = runner.run(workers, progress)
+    thresholds = override(model.thresholds, thresholds)
+    try:
+        result = _Runner(recording, model, thresholds, level_row_s, block_s, name or recording.name).run(workers, progress)
+    except (OSError, soundfile.LibsndfileError) as error:  # moved away, a disk unplugged, a network lost
+        raise BadRecording(f"{recording.path}: cannot be read any more ({getattr(error, 'strerror', None) or reason(error)}); "
+                           "check the file and its disk, then run again") from None
     if debug:
         from pipeline.debug import show_steps
 
-        show_steps(result, model, runner.thresholds, debug_at_s)
+        show_steps(result, model, thresholds, debug_at_s)
     return result
 
 
@@ -133,7 +138,7 @@ def override(thresholds: dict, changes: dict | None) -> dict:
     Raises
     ------
     ValueError
-        for a label that the model does not know, or a threshold outside 0..1.
+        for a label that the model does not know, a threshold outside 0..1, or an `off` above its `on`.
     """
     merged = {label: dict(values) for label, values in thresholds.items()}
     for label, change in (changes or {}).items():
@@ -145,7 +150,15 @@ def override(thresholds: dict, changes: dict | None) -> dict:
         if not all(key in old and 0 <= value <= 1 for key, value in change.items()):
             raise ValueError(f"thresholds of {label}: {change}; give numbers from 0 to 1 for {', '.join(old)}")
         merged[label] = old | change
+        if merged[label]["off"] > merged[label]["on"]:
+            raise ValueError(f"thresholds of {label}: off {merged[label]['off']} lies above on {merged[label]['on']}; an event ends below `off`, give a lower one")
     return merged
+
+
+def check_level_row(level_row_s) -> None:
+    """ValueError unless it is a whole number of seconds."""
+    if level_row_s != int(level_row_s) or level_row_s < 1:
+        raise ValueError(f"level_row_s = {level_row_s}: give a whole number of seconds, at least 1")
 
 
 class _Runner:
@@ -154,8 +167,8 @@ class _Runner:
     def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, block_s: float, name: str):
         self.recording, self.model, self.thresholds, self.level_row_s, self.block_s, self.name = recording, model, thresholds, level_row_s, block_s, name
         profile = self.profile = model.profile
-        if level_row_s != int(level_row_s) or level_row_s < 1:
-            raise ValueError(f"level_row_s = {level_row_s}: give a whole number of seconds, at least 1")
+        check_level_row(level_row_s)
+        self.made = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s})
         self.generator = _generator(profile)
         self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
         self.detector = RoiDetector(profile, nyquist_hz=recording.nyquist_hz)
@@ -240,8 +253,8 @@ class _Runner:
             use = (shared > 0) & profile.visible_bands(self.recording.nyquist_hz)
             power = coarse[:, use] @ shared[use] if use.any() else np.full(len(coarse), np.nan)
             means = np.array([power[k * step:k * step + size].mean() for k in range(len(prob))])
-            with np.errstate(divide="ignore"):
-                table[f"level_{band['name']}_db"] = 10 * np.log10(means)
+            silence = FLOOR * 10 ** (-self.recording.sensitivity_db / 10) * max(shared[use].sum(), 1.0)  # as in the picture and the levels
+            table[f"level_{band['name']}_db"] = 10 * np.log10(np.maximum(means, silence))
         self.coarse_tail = coarse[len(prob) * step:]
         frame = pd.DataFrame(table, index=range(len(prob)))
         frame.insert(0, "start_s", (self.windows_levelled + np.arange(len(prob))) * profile.step_s)
@@ -263,11 +276,10 @@ class _Runner:
             "start_utc": recording.start_utc, "end_utc": utc_times(recording.start_utc, [duration_s])[0], "duration_s": duration_s,
             "sample_rate_hz": recording.sample_rate_hz, "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan,
             "sensitivity_db": recording.sensitivity_db, "missing_labels": "+".join(self.missing)}])
-        made = provenance(recording, profile, self.thresholds, self.model.model_id, {"level_row_s": self.level_row_s})
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
-                    "faults": list(recording.faults), "model_id": self.model.model_id, "provenance": made}
+                    "faults": list(recording.faults), "model_id": self.model.model_id, "provenance": self.made}
         return PipelineResult(recording, profile, typed(events.assign(**common), event_types(profile)),
                               typed(windows.assign(recording=self.name), window_types(profile)), levels, regions, typed(effort, EFFORT_TYPES), metadata)
 
