@@ -1,8 +1,8 @@
 """A folder of recordings, one after another, into one set of tables.
 
 On disk, below the output folder:
-- `parts/KEY.TABLE.parquet`: each recording's own tables; `effort` is written last, so a part whose effort file exists is done. Its footer
-  holds the fingerprint of everything that decides the result; another fingerprint, and the recording is done anew.
+- `parts/KEY.TABLE.parquet`: each recording's own tables. Their footers hold the fingerprint of everything that decides the result; a
+  recording is done when all of its tables carry the same, present fingerprint, else it is done anew.
 - `events.parquet`, `windows.parquet`, `levels.parquet`, `effort.parquet`: all parts joined, rewritten at the end of each run.
 - `raven/KEY.Table.1.selections.txt`: a Raven selection table for each recording.
 A run that was killed goes on where it stopped; a recording that cannot be read is noted in `effort` and the run goes on.
@@ -13,7 +13,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from csv import Error as CsvError
+from csv import reader
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,14 @@ import pandas as pd
 
 from pipeline.events import call_labels
 from pipeline.provenance import provenance
-from pipeline.single import PipelineResult, load, override, run_pipeline_single_audio
-from pipeline.tables import EFFORT_TYPES, TABLES, event_types, read_provenance, typed, window_types, write_parquet, write_raven, write_text
+from pipeline.single import PipelineResult, check_level_row, load, override, run_pipeline_single_audio
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, read_provenance, typed, window_types, write_parquet, write_raven, write_text
 from spectrogram import __version__
+from spectrogram.names import parse_name, zone
 from spectrogram.recording import EXTENSIONS, BadRecording, Recording
+from spectrogram.sensitivity import checked
+
+OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db")
 
 
 class NothingFound(FileNotFoundError):
@@ -62,6 +68,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 def read_overrides(path: str | Path | None) -> dict[str, dict]:
     """Start times, serials and sensitivities from a CSV: columns `file` and any of `start_utc`, `serial`, `sensitivity_db`.
 
+    `file` is a recording's path below the input folder, or its name alone. A time without a zone is UTC.
+
     Raises
     ------
     ValueError
@@ -69,22 +77,33 @@ def read_overrides(path: str | Path | None) -> dict[str, dict]:
     """
     if path is None:
         return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    allowed = {"file", "start_utc", "serial", "sensitivity_db"}
-    if "file" not in table or set(table) - allowed:
-        raise ValueError(f"{path}: columns {list(table)}; expected `file` and any of start_utc, serial, sensitivity_db")
-    overrides = {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
+    with open(path, encoding="utf-8-sig", newline="") as file:  # -sig: Excel's CSV begins with a mark
         try:
-            given = {key: value.strip() for key, value in row.items() if key != "file" and value.strip()}
+            lines = list(reader(file))
+        except (UnicodeDecodeError, CsvError) as error:
+            raise ValueError(f"{path}: not a CSV table in UTF-8 ({error}); save it as \"CSV UTF-8\", comma separated") from None
+    columns = [name.strip() for name in lines[0]] if lines else []
+    if "file" not in columns or set(columns) - set(OVERRIDES):
+        raise ValueError(f"{path}: columns {columns}; expected `file` and any of {', '.join(OVERRIDES[1:])}, comma separated")
+    overrides = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(value.strip() for value in line):
+            continue
+        try:
+            if len(line) != len(columns):
+                raise ValueError(f"{len(line)} values for {len(columns)} columns")
+            given = {key: value.strip() for key, value in zip(columns, line) if value.strip()}
+            name = given.pop("file", None)
+            if name is None:
+                raise ValueError("no file name")
             if "start_utc" in given:
-                start = pd.Timestamp(given["start_utc"])
-                given["start_utc"] = (start.tz_localize("UTC") if start.tzinfo is None else start.tz_convert("UTC")).to_pydatetime()
+                start = datetime.fromisoformat(given["start_utc"])
+                given["start_utc"] = start.replace(tzinfo=timezone.utc) if start.tzinfo is None else start.astimezone(timezone.utc)
             if "sensitivity_db" in given:
-                given["sensitivity_db"] = float(given["sensitivity_db"])
+                given["sensitivity_db"] = checked(given.get("serial", name), given["sensitivity_db"])
         except ValueError as error:
-            raise ValueError(f"{path}, line {line}: {error}; write times as 2022-07-16T02:14:53Z and sensitivities as -176.3") from None
-        overrides[row["file"].strip()] = given
+            raise ValueError(f"{path}, line {number}: {error}; write times as 2022-07-16T02:14:53Z and sensitivities as -176.3") from None
+        overrides[name.replace("\\", "/")] = given
     return overrides
 
 
@@ -113,25 +132,38 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     paths = find_recordings(source)
     given = read_overrides(overrides)
     model = load(model, profile, device)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    chosen = override(model.thresholds, thresholds)
+    check_level_row(level_row_s)
+    clock = zone(clock or os.environ.get("TIMEZONE"))
+    _make_folder(output_dir)
+    names = [path.name if source.is_file() else path.relative_to(source).as_posix() for path in paths]
+    strangers = sorted(set(given) - set(names) - {path.name for path in paths})
+    if strangers:
+        _say(f"{overrides}: no recording is called {', '.join(strangers)}; give paths below {source}, or file names")
     keys = []
-    for path in _progress(paths, progress):
-        name = path.name if source.is_file() else path.relative_to(source).as_posix()
-        key = part_key(name)
+    for path, name in _progress(list(zip(paths, names)), progress):
+        key, result, overridden = part_key(name), None, given.get(name, given.get(path.name, {}))
         keys.append(key)
         try:
-            recording = Recording(path, channel, clock=clock, **given.get(name, given.get(path.name, {})))
-            made = provenance(recording, model.profile, override(model.thresholds, thresholds), model.model_id, {"level_row_s": level_row_s})
-            if not again and _fingerprint(output_dir, key) == made["fingerprint"]:
-                continue
-            result = run_pipeline_single_audio(recording, model, thresholds=thresholds, level_row_s=level_row_s, workers=workers, name=name)
+            recording = Recording(path, channel, clock=clock, **overridden)
+            made = provenance(recording, model.profile, chosen, model.model_id, {"level_row_s": level_row_s})
+            done = not again and _done(output_dir, key, made["fingerprint"])
+            if not done:
+                result = run_pipeline_single_audio(recording, model, thresholds=thresholds, level_row_s=level_row_s, workers=workers, name=name)
+        except Exception as error:  # whatever is wrong with one recording, those after it get their turn
+            reason = _why(path, error)
+            _say(reason)
+            start_utc = overridden.get("start_utc") or parse_name(path.name, clock)[0]
+            _save_failure(output_dir, key, _printable(name), channel, start_utc, reason, model)
+            continue
+        if result is not None:
             for fault in recording.faults:
                 _say(f"{path}: {fault}")
-            _save(result, output_dir, key, raven)
-        except BadRecording as error:
-            _say(str(error))
-            _save_failure(output_dir, key, name, channel, str(error), model)
-    tables = join_parts(output_dir, keys, model, override(model.thresholds, thresholds))
+            _save(result, output_dir, key)
+        if raven and not (result is None and _raven_file(output_dir, key).exists()):
+            events = pd.read_parquet(output_dir / "parts" / f"{key}.events.parquet") if result is None else result.events
+            write_raven(raven_table(events, {name: recording.sample_rate_hz}), _raven_file(output_dir, key))
+    tables = join_parts(output_dir, keys, model, chosen)
     if csv:
         for table, frame in tables.items():
             write_text(frame.to_csv(index=False, lineterminator="\n"), output_dir / f"{table}.csv")
@@ -141,7 +173,7 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
 def part_key(name: str) -> str:
     """A file name for a recording's parts: its path flattened, with a few hex digits so that no two meet."""
     flat = re.sub(r"[^A-Za-z0-9.\-]+", "_", name)
-    return f"{flat[-100:]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{flat[-100:]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}"
 
 
 def _progress(paths, show):
@@ -156,28 +188,55 @@ def _say(line: str) -> None:
     tqdm.write(line)
 
 
-def _fingerprint(output_dir: Path, key: str) -> str | None:
-    """Fingerprint of the finished part, None if there is none."""
-    effort = output_dir / "parts" / f"{key}.effort.parquet"
-    return read_provenance(effort).get("fingerprint") if effort.exists() else None
+def _why(path: Path, error: Exception) -> str:
+    """One line for `effort`: file, fault, mend."""
+    if isinstance(error, BadRecording):
+        return str(error)
+    if isinstance(error, UnicodeEncodeError):
+        return f"{_printable(str(path))}: its name is not valid UTF-8; rename the file"
+    if isinstance(error, OSError):
+        return f"{path}: cannot be read any more ({error.strerror or error}); check the file and its disk, then run again"
+    return f"{path}: could not be processed ({type(error).__name__}: {error}); run it alone with run_pipeline_single_audio to see where, and report it"
 
 
-def _save(result: PipelineResult, output_dir: Path, key: str, raven: bool) -> None:
-    """Write a recording's parts; effort last."""
-    made = result.metadata["provenance"]
+def _printable(name: str) -> str:
+    """The name with a question mark for each byte that is not UTF-8."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: the output folder cannot be made ({error.strerror or error}); choose another one") from None
+
+
+def _done(output_dir: Path, key: str, fingerprint: str) -> bool:
+    """True if all of the recording's tables are there and were made from the same input with the same settings."""
+    try:
+        return all(read_provenance(output_dir / "parts" / f"{key}.{table}.parquet").get("fingerprint") == fingerprint for table in TABLES)
+    except (OSError, ValueError):  # missing, or damaged by a crash of the machine
+        return False
+
+
+def _raven_file(output_dir: Path, key: str) -> Path:
+    return output_dir / "raven" / f"{key}.Table.1.selections.txt"
+
+
+def _save(result: PipelineResult, output_dir: Path, key: str) -> None:
+    """Write a recording's parts."""
     for table in TABLES:
-        write_parquet(getattr(result, table), output_dir / "parts" / f"{key}.{table}.parquet", made)
-    if raven:
-        write_raven(result.raven(), output_dir / "raven" / f"{key}.Table.1.selections.txt")
+        write_parquet(getattr(result, table), output_dir / "parts" / f"{key}.{table}.parquet", result.metadata["provenance"])
 
 
-def _save_failure(output_dir: Path, key: str, name: str, channel: int, reason: str, model) -> None:
+def _save_failure(output_dir: Path, key: str, name: str, channel: int, start_utc, reason: str, model) -> None:
     """Parts of a recording that could not be processed: empty tables, and an effort row that says why."""
-    row = {"recording": name, "channel": channel, "start_utc": pd.NaT, "end_utc": pd.NaT, "duration_s": 0.0, "sample_rate_hz": 0, "status": "failed",
+    row = {"recording": name, "channel": channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0, "status": "failed",
            "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan, "missing_labels": "+".join(model.profile.labels)}
     frames = {"events": typed(pd.DataFrame(), event_types(model.profile)), "windows": typed(pd.DataFrame(), window_types(model.profile)),
               "effort": typed(pd.DataFrame([row]), EFFORT_TYPES)}
-    (output_dir / "parts" / f"{key}.levels.parquet").unlink(missing_ok=True)  # of an earlier, better state of the file
+    for old in (output_dir / "parts" / f"{key}.levels.parquet", _raven_file(output_dir, key)):  # of an earlier, better state of the file
+        old.unlink(missing_ok=True)
     for table, frame in frames.items():
         write_parquet(frame, output_dir / "parts" / f"{key}.{table}.parquet", {"input": name, "model_id": model.model_id, "failed": reason})
 
@@ -185,7 +244,7 @@ def _save_failure(output_dir: Path, key: str, name: str, channel: int, reason: s
 def join_parts(output_dir: Path, keys: list[str], model, thresholds: dict) -> dict[str, pd.DataFrame]:
     """Join the parts of `keys` into the final tables, write them, and return them."""
     parts = {table: [pd.read_parquet(p) for key in keys if (p := output_dir / "parts" / f"{key}.{table}.parquet").exists()] for table in TABLES}
-    joined = {table: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"UTC": pd.Series(dtype="datetime64[us, UTC]")})
+    joined = {table: pd.concat(frames, ignore_index=True) if frames else typed(pd.DataFrame(), LEVEL_TYPES)
               for table, frames in parts.items()}
     for table, types in (("events", event_types(model.profile)), ("windows", window_types(model.profile)), ("effort", EFFORT_TYPES)):
         joined[table] = typed(joined[table], types)
