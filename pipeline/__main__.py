@@ -1,7 +1,7 @@
 """python -m pipeline INPUT OUTPUT: find and name the calls in one recording or a folder of recordings.
 
-Exit codes: 0 done (faults of single recordings are printed and noted in effort.parquet), 2 nothing found or wrong arguments,
-3 nothing could be processed.
+Exit codes: 0 done (faults of single recordings are printed and noted in effort.parquet), 2 nothing found, wrong arguments or tables
+that cannot be written, 3 nothing could be processed, 130 stopped by Ctrl-C.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     from pipeline.multi import NothingFound, run_multi_file_pipeline
 
     try:
-        thresholds = {label: float(value) for label, _, value in (t.partition("=") for t in a.threshold)}
+        thresholds = dict(map(_threshold, a.threshold))
         table = run_multi_file_pipeline(
             a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
             level_row_s=a.level_row_s, workers=a.workers, device=a.device, csv=a.csv, raven=not a.no_raven, again=a.again, progress=not a.quiet)
@@ -41,10 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # wrong arguments, a model that does not fit, a folder that cannot be written
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on where it stopped, finished recordings are kept in {a.output}", file=sys.stderr)
+        return 130
     failed = int((table["status"] == "failed").sum())
     hours = table["duration_s"].sum() / 3600
     print(f"{len(table)} recordings, {hours:.2f} h: {table['events'].sum()} events; {failed} failed. Tables in {a.output}")
     return 3 if failed == len(table) else 0
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    """LABEL=P -> (label, probability)."""
+    label, _, value = text.partition("=")
+    try:
+        return label.strip(), float(value)
+    except ValueError:
+        raise ValueError(f"--threshold {text}: write LABEL=P with a probability from 0 to 1, e.g. Whistle=0.7") from None
 
 
 if __name__ == "__main__":
