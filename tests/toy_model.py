@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spectrogram.picture import normalise
 from spectrogram.profile import Profile, load_profile
 
 POSITIONS = 24
@@ -86,18 +87,17 @@ def _prob(x, half):
 
 
 class SpyModel(ToyModel):
-    """Keeps every window it was given, in order of the recording (for one worker and one recording)."""
+    """Keeps every window it was given and what a network would make of it, in order of the recording (for one worker and one recording)."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.seen: list[np.ndarray] = []
+        self.inputs: list[np.ndarray] = []
 
     def predict(self, pictures_db):
         self.seen.append(np.array(pictures_db))
+        self.inputs.append(normalise(pictures_db, self.profile))
         return super().predict(pictures_db)
-
-    def windows(self) -> np.ndarray:
-        return np.concatenate(self.seen)
 
 
 def save_random_model(folder: Path, profile: Profile | None = None, thresholds: dict | None = None, seed: int = 0) -> Path:
