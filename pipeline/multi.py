@@ -100,7 +100,7 @@ def read_overrides(path: str | Path | None) -> dict[str, dict]:
                 start = datetime.fromisoformat(given["start_utc"])
                 given["start_utc"] = start.replace(tzinfo=timezone.utc) if start.tzinfo is None else start.astimezone(timezone.utc)
             if "sensitivity_db" in given:
-                given["sensitivity_db"] = checked(given.get("serial", name), given["sensitivity_db"])
+                given["sensitivity_db"] = checked(given.get("serial", name), float(given["sensitivity_db"]))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}; write times as 2022-07-16T02:14:53Z and sensitivities as -176.3") from None
         overrides[name.replace("\\", "/")] = given
