@@ -12,7 +12,7 @@ def live() -> bool:
 
 
 def explore(recording, start_s: float = 0.0, duration_s: float = 10.0, generator=None, interactive: bool | None = None, ax=None):
-    """Show a passage of a recording, with sliders for the passage and the colour range.
+    """Show a passage of a recording, with sliders for the passage, the colour range and the kind of bands.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def explore(recording, start_s: float = 0.0, duration_s: float = 10.0, generator
 
     Returns
     -------
-    The widget, or the `ax` of the still picture.
+    The widget (already shown), or the `ax` of the still picture.
     """
     if generator is None:
         from spectrogram import SPECT_GENERATOR as generator
@@ -32,6 +32,7 @@ def explore(recording, start_s: float = 0.0, duration_s: float = 10.0, generator
 
     import ipywidgets as widgets
     import matplotlib.pyplot as plt
+    from IPython.display import display
 
     low, high = colour_range(passage.picture_db)
     look = {"continuous_update": False, "layout": widgets.Layout(width="90%")}
@@ -42,10 +43,12 @@ def explore(recording, start_s: float = 0.0, duration_s: float = 10.0, generator
         plot_spectrogram(passage, kind=kind, vmin=colours_db[0], vmax=colours_db[1])
         plt.show()
 
-    return widgets.interactive(
+    widget = widgets.interactive(
         draw,
         start_s=widgets.FloatSlider(min(start_s, last_s), min=0.0, max=last_s, step=0.5, description="start (s)", **look),
         duration_s=widgets.FloatSlider(min(duration_s, 60.0), min=0.5, max=60.0, step=0.5, description="length (s)", **look),
         colours_db=widgets.FloatRangeSlider(value=(low, high), min=low - 40, max=high + 40, step=1.0, description="colours (dB)", **look),
         kind=widgets.ToggleButtons(options=["picture", "bins"], description="bands"),
     )
+    display(widget)
+    return widget

@@ -60,8 +60,8 @@ def plot_spectrogram(spectrogram, ax=None, kind: str = "picture", vmin: float | 
     image = ax.pcolormesh(times_s, borders_hz / 1e3, np.ma.masked_invalid(level_db.T), cmap=COLOURS, rasterized=True,
                           vmin=low if vmin is None else vmin, vmax=high if vmax is None else vmax)
     _frequency_axis(ax, "y", scale, borders_hz[[0, -1]] / 1e3, profile.picture["break_hz"] / 1e3)
-    ax.set_xlim(times_s[0], times_s[-1])
-    ax.set(xlabel="time from the recording's start (s)", ylabel="frequency (kHz)", title=_title(recording, spectrogram.times_s[0] - frame_s / 2))
+    ax.set(xlabel="time from the recording's start (s)", ylabel="frequency (kHz)", xlim=(times_s[0], times_s[-1]))
+    ax.set_title(_title(recording, spectrogram.times_s[0] - frame_s / 2), loc="left", fontsize=10)
     _mark_masked(ax, level_db, borders_hz, recording.nyquist_hz)
     if colour_bar:
         ax.figure.colorbar(image, ax=ax, label=DENSITY, pad=0.01, extend="both")
@@ -78,15 +78,16 @@ def colour_range(level_db: np.ndarray) -> tuple[float, float]:
 def plot_psd(spectrogram, ax=None, label: str | None = None, colour: str = "#31688e"):
     """Percentiles over a passage's frames of the spectral density, each frequency for itself: p05 to p95 shaded, p50 as a line."""
     ax = ax or _new_axes()
-    p05, p50, p95 = percentile_levels(spectrogram.psd_db[:, 1:])
-    freqs_khz = spectrogram.freqs_hz[1:] / 1e3
+    p05, p50, p95 = percentile_levels(spectrogram.psd_db[:, 1:-1])  # without 0 Hz and the Nyquist frequency
+    freqs_khz = spectrogram.freqs_hz[1:-1] / 1e3
     ax.fill_between(freqs_khz, p05, p95, color=colour, alpha=0.25, linewidth=0, label=_join(label, "p05 to p95"))
     ax.plot(freqs_khz, p50, color=colour, linewidth=1.2, label=_join(label, "p50"))
     drawn_khz = np.concatenate([line.get_xdata() for line in ax.lines])  # others may be on this axis already
     _frequency_axis(ax, "x", "log", (drawn_khz.min(), drawn_khz.max()))
     bin_hz = spectrogram.freqs_hz[1]
-    ax.set(xlabel="frequency (kHz)", ylabel=f"spectral density level\n({DENSITY})",
-           title=f"{_title(spectrogram.recording, spectrogram.times_s[0])}  ·  {len(spectrogram.psd_db)} spectra of {1e3 / bin_hz:.1f} ms")
+    ax.set(xlabel="frequency (kHz)", ylabel=f"spectral density level\n({DENSITY})")
+    ax.set_title(f"{_title(spectrogram.recording, spectrogram.times_s[0])}  ·  {len(spectrogram.psd_db)} spectra of {1e3 / bin_hz:.1f} ms",
+                 loc="left", fontsize=10)
     ax.grid(alpha=0.3)
     ax.legend(loc="upper right")
     return ax
@@ -95,9 +96,12 @@ def plot_psd(spectrogram, ax=None, label: str | None = None, colour: str = "#316
 def plot_levels(table, ax=None, bands=("63", "1000", "8000", "40000")):
     """Sound pressure levels over time from a levels table: broadband with its p05 to p95 of one-second levels shaded, and some decidecades.
 
-    bands : nominal centres in Hz; those that the recording does not hold are left out.
+    bands : nominal centres in Hz; those that the recording does not hold are left out. So are rows under a tenth of the longest: stubs
+    at a recording's end.
     """
     from matplotlib import colormaps
+
+    table = table[table["duration_s"] >= 0.1 * table["duration_s"].max()]
 
     ax = ax or _new_axes()
     broadband = next(c for c in table.columns if re.fullmatch(r"BB_\d+-\d+", c))
@@ -145,8 +149,8 @@ def plot_ltsa(table, ax=None, vmin: float | None = None, vmax: float | None = No
 def _new_axes():
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(STYLE):
-        return plt.subplots()[1]
+    # not within rc_context(STYLE): leaving it switches a notebook's drawing off when this is its first figure
+    return plt.subplots(figsize=STYLE["figure.figsize"], dpi=STYLE["figure.dpi"], layout="constrained")[1]
 
 
 def _columns(level_db):
@@ -219,15 +223,20 @@ def _dated(table):
     return len(table) > 0 and table["UTC"].notna().all()
 
 
+def _unit(table):
+    """Name and seconds of the unit of an undated table's time axis."""
+    return ("minutes", 60) if (table["start_s"] + table["duration_s"]).max() > 180 else ("s", 1)
+
+
 def _edges(table):
-    """Left and right edges of a table's rows: matplotlib dates in UTC, or minutes from the recording's start."""
+    """Left and right edges of a table's rows: matplotlib dates in UTC, or time from the recording's start in `_unit`s."""
     from matplotlib.dates import date2num
 
     if _dated(table):
         left = date2num(table["UTC"].dt.tz_convert(None).to_numpy())
         return left, left + table["duration_s"].to_numpy() / 86400
-    left = table["start_s"].to_numpy() / 60
-    return left, left + table["duration_s"].to_numpy() / 60
+    left = table["start_s"].to_numpy() / _unit(table)[1]
+    return left, left + table["duration_s"].to_numpy() / _unit(table)[1]
 
 
 def _stretches(left, right):
@@ -244,7 +253,7 @@ def _time_axis(ax, table):
     if len(left):
         ax.set_xlim(left.min(), right.max())
     if not _dated(table):
-        ax.set_xlabel("time from the recording's start (minutes)")
+        ax.set_xlabel(f"time from the recording's start ({_unit(table)[0]})")
         return
     locator = AutoDateLocator(minticks=3, maxticks=8)
     ax.xaxis_date()

@@ -100,7 +100,7 @@ def test_psd_percentiles(generator, recording):
     passage = generator.spectrogram(recording)
     ax = plot_psd(passage, label="quay")
     line = ax.lines[0]
-    assert line.get_ydata() == pytest.approx(np.median(passage.psd_db[:, 1:], axis=0)) and ax.get_xscale() == "log"
+    assert line.get_ydata() == pytest.approx(np.median(passage.psd_db[:, 1:-1], axis=0)) and ax.get_xscale() == "log"
     assert "(kHz)" in ax.get_xlabel() and DENSITY in ax.get_ylabel()
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["quay, p05 to p95", "quay, p50"]
 
@@ -113,6 +113,8 @@ def test_levels_over_time_break_at_gaps(generator, recording):
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "broadband, p05 to p95 of 1-s levels", "broadband, 1 Hz to 96 kHz", "decidecade at 63 Hz", "decidecade at 10 kHz"]
     assert ax.get_xlabel() == "time (UTC)" and "dB re 1 µPa)" in ax.get_ylabel()
+    stub = pd.concat([first, first[:1].assign(start_s=4, duration_s=0.05)])
+    assert len(plot_levels(stub).lines[0].get_xdata()) == 4
 
 
 @pytest.mark.parametrize("dated", [True, False])
@@ -126,7 +128,7 @@ def test_ltsa_shows_each_density_column(generator, recording, dated):
     assert np.array_equal(ax.collections[0].get_array(), table[columns].to_numpy().T)
     borders = ax.collections[0].get_coordinates()[:, 0, 1] * 1000
     assert (borders[:-1] < [float(c[4:]) for c in columns]).all() and (borders[1:] > [float(c[4:]) for c in columns]).all()
-    assert ax.get_xlabel() == ("time (UTC)" if dated else "time from the recording's start (minutes)") and DENSITY in labels_of_figure(ax)
+    assert ax.get_xlabel() == ("time (UTC)" if dated else "time from the recording's start (s)") and DENSITY in labels_of_figure(ax)
 
 
 def test_empty_tables_draw_empty_axes(generator, recording):
