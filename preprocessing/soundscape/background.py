@@ -1,6 +1,7 @@
 """Real noise as a background: a clip, looped with cross-fades, at the recording's rate and in µPa.
 
-It replaces the synthetic water below 0.9 of its Nyquist frequency; above, the synthetic sea goes on.
+It replaces the synthetic water below 0.9 of its Nyquist frequency (a clip of the recording's own rate or more, everywhere); above, the synthetic sea
+goes on, raised or lowered to meet it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Background:
             clip = file.read(int(MAX_CLIP_S * own_rate), dtype="float32", always_2d=True)[:, 0]
         if len(clip) < 0.5 * own_rate or not np.any(clip):
             raise ValueError(f"{self.path}: silent or shorter than 0.5 s, of no use as a background")
-        self.top_hz = 0.45 * own_rate
+        self.top_hz = 0.45 * own_rate if own_rate < sample_rate_hz else 0.5 * sample_rate_hz
         clip = clip - clip.mean()
         if own_rate != sample_rate_hz:
             clip = soxr.resample(clip, own_rate, sample_rate_hz, quality="VHQ").astype(np.float32)
@@ -62,6 +63,12 @@ class Background:
     def block(self, start: int, stop: int) -> np.ndarray:
         """Samples [start, stop), µPa float32."""
         return self._loop[np.arange(start, stop) % len(self._loop)]
+
+    def share_of_water(self, frequency_hz: np.ndarray, water_psd: np.ndarray) -> np.ndarray:
+        """Factor (bins,) for the synthetic density: 0 where the clip reigns; above, what makes the two meet (within +-30 dB)."""
+        seam = (frequency_hz > 0.6 * self.top_hz) & (frequency_hz < 0.95 * self.top_hz)
+        factor = np.median(self.psd(frequency_hz[seam]) / water_psd[seam]) if seam.any() else 1.0
+        return np.where(frequency_hz > self.top_hz, np.clip(factor, 1e-3, 1e3), 0.0)
 
     def psd(self, frequency_hz: np.ndarray) -> np.ndarray:
         """Mean density (bins,), µPa²/Hz; zero above the clip's own band."""

@@ -1,7 +1,7 @@
 """Rows of truth for boat passages: from when to when a boat can be heard, and how well.
 
-A passage is followed in steps of half a second. Stretches where the boat stands 6 dB or more above the ambient noise are audible rows; the stretches before and after, down to 0 dB, are
-rows of their own with `audible` False, so that nothing is taught from what is doubtful.
+A passage is followed in steps of half a second. Stretches where the boat stands 6 dB or more above the ambient noise are audible rows;
+the stretches before and after, down to 0 dB, are rows of their own with `audible` False, so that nothing is taught from what is doubtful.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _passage_rows(scene, boat, number: int) -> list[dict]:
         rows.append({
             "label": "Boat", "start_s": a * STEP_S, "end_s": min(b * STEP_S, scene.duration_s), "low_hz": float(edges[seen[0]]), "high_hz": float(edges[seen[-1] + 1]),
             "call_id": f"boat{number:02d}.{i}", "group_id": f"boat{number:02d}", "diphonic": False, "snr_db": float(snr_db),
-            "received_level_db": float(10 * np.log10(ship[a:b].sum(axis=1).mean())), "range_m": float(boat.range_m(times[a:b]).min()), "audible": bool(state[a] == 2 and snr_db >= AUDIBLE_DB),
+            "received_level_db": float(10 * np.log10(ship[a:b].sum(axis=1).mean())), "range_m": float(boat.range_m(times[a:b]).min()),
+            "audible": bool(state[a] == 2 and snr_db >= AUDIBLE_DB),
         })  # fmt: skip
     return rows
 

@@ -1,9 +1,10 @@
 """Boats that come, pass and go: cavitation modulated by propeller and shaft, tonal lines, echo sounders.
 
 A boat's cavitation is shaped noise (see noise.py) whose density follows range, absorption and the Lloyd mirror from frame to frame, times a modulation at shaft and blade
-rate. Its lines are sines with the received level of the moment. Sources: Wales & Heitmeyer (2002, J. Acoust. Soc. Am. 111, 1211) for merchant ships;
-Ross (1976, Mechanics of Underwater Noise) for the 20 dB per decade of cavitation noise and the modulation; Erbe (2002, Mar. Mamm. Sci. 18, 394) and Lagrois et al. (2023, Sensors 23, 1674) for
-whale-watching and recreational boats, 140-170 dB re 1 µPa broadband; the raised band above 20 kHz and its size are assumed.
+rate. Its lines are sines with the received level of the moment. Sources: Wales & Heitmeyer (2002, J. Acoust. Soc. Am. 111, 1211) for
+merchant ships; Ross (1976, Mechanics of Underwater Noise) for the 20 dB per decade of cavitation noise and the modulation; Erbe (2002, Mar.
+Mamm. Sci. 18, 394) and Lagrois et al. (2023, Sensors 23, 1674) for whale-watching and recreational boats, 140-170 dB re 1 µPa broadband.
+The raised band above 20 kHz, throttle, lines and sounders are assumed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 from .ambient import recorder_power_response
 from .noise import ShapedNoise
 from .propagation import SOUND_SPEED_M_PER_S, Water, absorption_db_per_km, lloyd_mirror, spreading_loss_db
 from .randomness import generator, log_uniform, smooth_walk
 
-LINE_RATE_HZ = 6000  # lines and modulation are made at about this rate and interpolated
+LINE_RATE_HZ = 8000  # lines (below 2.4 kHz) and modulation are made at about this rate and interpolated
 # kind: level at 1 kHz (dB re 1 µPa²/Hz at 1 m), spread, speed m/s, blades, shaft rate Hz, hump of cavitation Hz, draught m, lines' firing rate Hz
 KINDS = {
     "outboard": (126, 6, (4, 16), (3, 4), (12, 50), (800, 5000), (0.3, 1.0), (30, 110)),
@@ -134,6 +135,7 @@ class BoatNoise:
         self._phases = rng.uniform(0, 2 * np.pi, 5)
         self._line_phases = rng.uniform(0, 2 * np.pi, 64)
         self._wander = rng.uniform(0.0005, 0.006)
+        self._smoother = firwin(10 * self.down + 1, 1 / self.down, window=("kaiser", 6.0)).astype(np.float32) if self.down > 1 else None
 
     def psd(self, time_s: float) -> np.ndarray:
         """Mean density (bins,) of the cavitation noise on `noise.frequency_hz`."""
@@ -160,12 +162,12 @@ class BoatNoise:
         seconds = np.arange(np.floor(t[0]), np.ceil(t[-1]) + 1)
         gains = np.array([self.boat.gain(f, s, self.water) for s in seconds])  # (second, line)
         for k in range(len(f)):
-            if f[k] < 0.4 * low_rate:
+            if f[k] < 0.3 * low_rate:
                 amplitude = np.interp(t, seconds, np.sqrt(2 * gains[:, k]) * 10 ** (level[k] / 20))
                 lines += amplitude * np.sin(2 * np.pi * f[k] * turns + self._line_phases[k])
         both = np.stack([wave, lines]).astype(np.float32)
         if self.down > 1:
-            both = resample_poly(both, self.down, 1, axis=1)
+            both = resample_poly(both, self.down, 1, axis=1, window=self._smoother)
         offset = start - first * self.down
         both = both[:, offset : offset + stop - start]
         sound *= both[0]

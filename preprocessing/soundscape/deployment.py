@@ -23,7 +23,7 @@ from .scene import Scene, Settings
 from .sites import SENSITIVITY_DB, Site, get_site
 from .truth import COLUMNS, write_raven
 
-VERSION = 2  # of the simulator: raised when the same seed gives other samples
+VERSION = 3  # of the simulator: raised when the same seed gives other samples
 
 
 def simulate_deployment(

@@ -83,7 +83,7 @@ class Scene:
         self._noise = ShapedNoise((*self.key, "ambient"), self.rate)
         self._background = self._load_background()
         f = self._noise.frequency_hz.astype(np.float64)
-        share = 1.0 if self._background is None else (f > self._background.top_hz).astype(np.float64)
+        share = 1.0 if self._background is None else self._background.share_of_water(f, self._calm_psd(f))
         self.ambient = Ambient(self.key, self.weather, f, self.rate, self.duration_s, share, settings.steady)
         self.boats = [BoatNoise(boat, (*self.key, "boat", i), self.water, self.rate) for i, boat in enumerate(self._draw_boats())]
         self.plan = self._plan_calls()
@@ -95,11 +95,11 @@ class Scene:
 
     def _load_background(self) -> Background | None:
         s = self.settings
-        if s.background is None:
-            return None
-        def reference(f):
-            return Ambient(self.key, self.weather, f, self.rate, self.duration_s, steady=True).psd(0.0)
-        return Background(s.background, self.rate, s.background_sensitivity_db, reference)
+        return None if s.background is None else Background(s.background, self.rate, s.background_sensitivity_db, self._calm_psd)
+
+    def _calm_psd(self, frequency_hz: np.ndarray) -> np.ndarray:
+        """The synthetic ambient without gusts, where a real background has to fit in."""
+        return Ambient(self.key, self.weather, frequency_hz, self.rate, 1.0, steady=True).psd(0.0)
 
     def _draw_boats(self) -> list:
         rng, s = generator(*self.key, "boats"), self.settings
@@ -122,13 +122,13 @@ class Scene:
         return plan_calls(rng, self.duration_s, rate, s.call_mix or self.site.call_mix, s.range_m or self.site.range_m, share, self.water)
 
     def _active_blocks(self, boat: BoatNoise) -> np.ndarray:
-        """For each block, whether the boat is within 20 dB of the ambient noise somewhere in it."""
-        f = np.geomspace(50, 0.45 * self.rate, 60)
+        """For each block, whether the boat is within 14 dB of the ambient noise somewhere in it."""
+        f = np.geomspace(100, 0.45 * self.rate, 60)
         here = []
         for i in range(-(-self.n // (BLOCK_S * self.rate))):
             t = np.arange(i * BLOCK_S, (i + 1) * BLOCK_S + 1, 2.0)
             quiet = self.ambient_psd(i * BLOCK_S, f)
-            here.append(any((boat.boat.received_psd(f, s, self.water) > 0.01 * quiet).any() for s in t))
+            here.append(any((boat.boat.received_psd(f, s, self.water) > 0.04 * quiet).any() for s in t))
         return np.array(here)
 
     # what it sounds like
@@ -223,7 +223,9 @@ class Scene:
         }  # fmt: skip
 
 
-def simulate_recording(site: str | Site, seed: int, duration_s: float, sample_rate_hz: int = 192_000, *, index: int = 0, name: str = "", **settings) -> tuple[np.ndarray, pd.DataFrame]:
+def simulate_recording(
+    site: str | Site, seed: int, duration_s: float, sample_rate_hz: int = 192_000, *, index: int = 0, name: str = "", **settings
+) -> tuple[np.ndarray, pd.DataFrame]:
     """One recording in memory.
 
     Parameters

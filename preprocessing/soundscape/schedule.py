@@ -52,7 +52,9 @@ def _path(rng: np.random.Generator, range_m: float, water: Water) -> Path:
     )
 
 
-def plan_calls(rng: np.random.Generator, duration_s: float, rate_per_min: float, call_mix: dict[str, float], range_m: float, diphonic_share: float, water: Water) -> list[PlannedCall]:
+def plan_calls(
+    rng: np.random.Generator, duration_s: float, rate_per_min: float, call_mix: dict[str, float], range_m: float, diphonic_share: float, water: Water
+) -> list[PlannedCall]:
     """All calls of a recording, by start time.
 
     Parameters

@@ -1,8 +1,9 @@
 """The four sites, as data: Rivière-du-Loup, Cacouna, Baie Sainte-Marguerite and Kamouraska in the St. Lawrence Estuary and the Saguenay.
 
-Depths, temperatures, salinities, traffic, ranges and sea states are assumed from the character of each place (RDL: ferry harbour; CAC: commercial port; BSM:
-deep, sheltered bay in the Saguenay fjord with whale-watching boats; KAM: wide tidal flats, little traffic). The call mix follows the numbers of labelled clips per site in the
-data set of the beluga-call-pipeline project (B. Duru et al.), with trains of clicks, which fill many clips each, counted at a third.
+Depths, temperatures, salinities, traffic, ranges and sea states are assumed from the character of each place (RDL: ferry harbour; CAC:
+commercial port; BSM: deep, sheltered bay in the Saguenay fjord with whale-watching boats; KAM: wide tidal flats, little traffic). The call mix
+follows, roughly, the numbers of labelled clips per site in the data set of bobduru/beluga-call-pipeline, with trains of clicks, which fill
+many clips each, counted at about a third. Sensitivities: Ocean Instruments' certificates as given there.
 """
 
 from __future__ import annotations
@@ -59,22 +60,22 @@ class Site:
 
 SITES = {
     "RDL": Site(
-        "RDL", "Rivière-du-Loup", ("6871", "5675"), 16, 8, 25, 5.5, 0.06, 1.5, 10,
+        "RDL", "Rivière-du-Loup", ("6871", "5675"), 16, 8, 25, 5.5, 0.06, 1.5, 4,
         {"outboard": 0.4, "launch": 0.2, "ferry": 0.25, "ship": 0.15}, 5,
         {"ECHO": 0.10, "HFPC": 0.20, "BBPC": 0.28, "Whistle": 0.42}, 420, 0.12,
     ),
     "CAC": Site(
-        "CAC", "Cacouna", ("7805", "6272"), 22, 6, 27, 5.0, 0.06, 1.3, 5,
+        "CAC", "Cacouna", ("7805", "6272"), 22, 6, 27, 5.0, 0.06, 1.3, 2.5,
         {"outboard": 0.3, "launch": 0.25, "ferry": 0.1, "ship": 0.35}, 10,
         {"ECHO": 0.20, "HFPC": 0.08, "BBPC": 0.12, "Whistle": 0.60}, 350, 0.10,
     ),
     "BSM": Site(
-        "BSM", "Baie Sainte-Marguerite", ("6872", "8295"), 45, 4, 28, 3.0, 0.07, 0.6, 8,
+        "BSM", "Baie Sainte-Marguerite", ("6872", "8295"), 45, 4, 28, 3.0, 0.07, 0.6, 4,
         {"outboard": 0.55, "launch": 0.35, "ferry": 0.05, "ship": 0.05}, 8,
         {"ECHO": 0.30, "HFPC": 0.25, "BBPC": 0.17, "Whistle": 0.28}, 260, 0.18,
     ),
     "KAM": Site(
-        "KAM", "Kamouraska", ("5725", "201359382"), 9, 10, 22, 4.5, 0.06, 0.9, 1.5,
+        "KAM", "Kamouraska", ("5725", "201359382"), 9, 10, 22, 4.5, 0.06, 0.9, 1.0,
         {"outboard": 0.6, "launch": 0.3, "ferry": 0.0, "ship": 0.1}, 12,
         {"ECHO": 0.45, "HFPC": 0.10, "BBPC": 0.15, "Whistle": 0.30}, 220, 0.10,
     ),

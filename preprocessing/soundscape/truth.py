@@ -14,8 +14,13 @@ import pandas as pd
 from scipy.fft import rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
-COLUMNS = ["recording", "label", "start_s", "end_s", "low_hz", "high_hz", "call_id", "group_id", "diphonic", "snr_db", "received_level_db", "range_m", "site", "audible"]  # fmt: skip
-RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File", "File Offset (s)", "Label"]  # fmt: skip
+COLUMNS = [
+    "recording", "label", "start_s", "end_s", "low_hz", "high_hz", "call_id", "group_id", "diphonic", "snr_db", "received_level_db",
+    "range_m", "site", "audible",
+]  # fmt: skip
+RAVEN_COLUMNS = [
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File", "File Offset (s)", "Label",
+]  # fmt: skip
 AUDIBLE_DB = 6.0
 # Below this Nyquist frequency only a stray foot of such a call is left, which nobody could name: never audible.
 LOWEST_NYQUIST_HZ = {"ECHO": 20e3, "HFPC": 12e3, "BBPC": 0.0, "Whistle": 0.0, "Boat": 0.0}
