@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training_toy import PROFILE, toy_dataset
-from training.augment import Augmentation, Batch, augment, band_limit, either, mix
+from training.augment import Augmentation, Batch, augment, band_limit, either, end_early, mix
 from training.data import WindowSet, loader
 from training.losses import masked_bce
 from training.model import MultiOutputResNet, positions_of
@@ -141,6 +141,19 @@ def test_band_limit_masks_what_a_lower_rate_does_not_have():
     for k, label in enumerate(LABELS):
         assert np.isfinite(batch.window[:, k]).all() == PROFILE.observable(label, 8_000)
         assert np.isfinite(batch.position[:, k]).all() == PROFILE.observable(label, 8_000)
+
+
+def test_a_recording_that_ends_within_the_window_asks_only_for_what_is_there():
+    batch = batch_of()
+    batch.position[0, 3] = 0
+    batch.position[0, 3, 23], batch.window[0, 3] = 1, 1  # a call in the last position only: always cut away
+    early = end_early(batch, Augmentation(end_share=1), np.random.default_rng(0))
+    for picture, position in zip(early.picture_db, early.position):
+        recorded = np.isfinite(picture).all(axis=1)
+        last = int(recorded.sum())
+        assert 192 // 4 <= last < 192 and recorded[:last].all()
+        assert np.isfinite(position[:, :last // 8]).all() and np.isnan(position[:, last // 8:]).all()
+    assert np.isnan(early.window[0, 3]) and early.window[0, 0] == batch.window[0, 0]
 
 
 def test_mix_adds_powers_joins_labels_and_forgets_what_it_buries():

@@ -10,6 +10,7 @@ given, so the same seed gives the same batch. Targets are (batch, labels) for th
 | mix of two windows, powers added | calls over calls, calls over boats |
 | band limit to a lower rate's Nyquist | recordings at 8 to 128 kHz: bands masked, labels that cannot be seen ignored |
 | stripes (Park et al. 2019, SpecAugment), light | a gap in time or frequency |
+| end of the recording within the window | clips, and the last window of every recording |
 """
 from __future__ import annotations
 
@@ -44,11 +45,12 @@ class Augmentation:
     stripe_share: float = 0.3
     stripe_bands: int = 8
     stripe_frames: int = 6
+    end_share: float = 0.1
     audible_db: float = 6.0
 
     @classmethod
     def none(cls) -> "Augmentation":
-        return cls(shift=False, gain_db=0, colour_db=0, mix_share=0, band_limit_share=0, stripe_share=0)
+        return cls(shift=False, gain_db=0, colour_db=0, mix_share=0, band_limit_share=0, stripe_share=0, end_share=0)
 
 
 def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
@@ -61,6 +63,8 @@ def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Ge
     if how.stripe_share:
         picture = stripes(picture, how, rng)
     batch = replace(batch, picture_db=picture)
+    if how.end_share:
+        batch = end_early(batch, how, rng)
     return band_limit(batch, how, profile, rng) if how.band_limit_share else batch
 
 
@@ -130,6 +134,22 @@ def band_limit(batch: Batch, how: Augmentation, profile: Profile, rng: np.random
         picture[k][:, ~profile.visible_bands(rate_hz / 2)] = np.nan
         unseen = [i for i, label in enumerate(profile.labels) if not profile.observable(label, rate_hz / 2)]
         window[k, unseen], position[k, unseen] = np.nan, np.nan
+    return replace(batch, picture_db=picture, window=window, position=position)
+
+
+def end_early(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
+    """End the recording within a share of the windows: frames beyond are NaN, positions there are not asked for.
+
+    A label that none of the remaining positions carries is no longer asked for either, if the window had it.
+    """
+    picture, window, position = batch.picture_db.copy(), batch.window.copy(), batch.position.copy()
+    n_frames, n_positions = picture.shape[1], position.shape[2]
+    chosen = np.flatnonzero(rng.random(len(window)) < how.end_share)
+    for k, last in zip(chosen, rng.integers(n_positions // 4, n_positions, len(chosen))):
+        picture[k, last * n_frames // n_positions:] = np.nan
+        position[k, :, last:] = np.nan
+        lost = (window[k] == 1) & ~(position[k, :, :last] == 1).any(axis=1)
+        window[k, lost] = np.nan
     return replace(batch, picture_db=picture, window=window, position=position)
 
 
