@@ -56,6 +56,13 @@ def event_verdict(events: pd.DataFrame, truth: pd.DataFrame, recordings: pd.Data
     return out
 
 
+def event_table(verdict: dict) -> pd.DataFrame:
+    """Annotations, detections, precision, recall and F1 of each label and their mean, for reading."""
+    columns = ["annotations", "detections", "precision", "recall", "f1"]
+    labels = [name for name, value in verdict.items() if isinstance(value, dict) and "annotations" in value]
+    return pd.DataFrame({label: verdict[label] for label in [*labels, "macro"]}).T.reindex(columns=columns)
+
+
 def _recall_by_snr(annotations: pd.DataFrame) -> list[dict]:
     rows = []
     for low, high in zip(SNR_EDGES_DB, SNR_EDGES_DB[1:]):

@@ -112,6 +112,24 @@ def read_deployment(deployment: Deployment, folder: Path) -> tuple[pd.DataFrame,
     return recordings, truth
 
 
+def sound_of(deployment: Deployment, data_folder: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`read_deployment` with its sound on disk: simulated again, the same bit for bit, where it was deleted since."""
+    sound = Path(data_folder) / "deployments"
+    folder = simulate(deployment, sound, jobs)
+    recordings, truth = read_deployment(deployment, folder)
+    if not all(Path(path).exists() for path in recordings["path"]):
+        (folder / "plan.json").unlink()
+        simulate(deployment, sound, jobs)
+    return recordings, truth
+
+
+def sound_of_split(plan: list[Deployment], split: str, data_folder: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings and truth of all deployments of a split, their sound on disk."""
+    parts = [sound_of(d, data_folder, jobs) for d in plan if d.split == split]
+    recordings, truth = (pd.concat(tables, ignore_index=True) for tables in zip(*parts))
+    return recordings, truth
+
+
 def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1) -> DataSet:
     """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again."""
     from tqdm.auto import tqdm
@@ -119,13 +137,10 @@ def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str
     data_folder, generator, tables = Path(data_folder), SpectrogramGenerator(profile), []
     for deployment in tqdm(plan, desc="deployments"):
         pictures = data_folder / name / "pictures"
-        folder = simulate(deployment, data_folder / "deployments", jobs)
-        recordings, truth = read_deployment(deployment, folder)
+        recordings, truth = read_deployment(deployment, simulate(deployment, data_folder / "deployments", jobs))
+        if not all((pictures / f"{name.replace('/', '__')}.npy").exists() for name in recordings["recording"]):
+            sound_of(deployment, data_folder, jobs)
         for row in recordings.itertuples():
-            missing = not (pictures / f"{row.recording.replace('/', '__')}.npy").exists()
-            if missing and not Path(row.path).exists():  # made into pictures for another experiment and deleted since
-                (folder / "plan.json").unlink()
-                simulate(deployment, data_folder / "deployments", jobs)
             add_recording(data_folder / name, row.recording.replace("/", "__") + ".npy", Path(row.path), generator)
             if not keep_sound:
                 Path(row.path).unlink(missing_ok=True)
@@ -191,7 +206,7 @@ def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, s
     from training.peer_recipe import THRESHOLD, make_peer_pictures, peer_predict, train_peer
 
     data_folder, labels = Path(data_folder), data.profile.labels
-    recordings = pd.concat([read_deployment(d, simulate(d, data_folder / "deployments"))[0] for d in plan], ignore_index=True)
+    recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
     pictures = make_peer_pictures(recordings, data_folder / f"peer_{digest([asdict(d) for d in plan])}")
     net, _ = train_peer(data.manifest, pictures, labels, seed=seed)
     rows = data.rows(split="test")
@@ -229,3 +244,9 @@ def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel,
     (folder / "parameters.yaml").write_text(yaml.safe_dump(json_ready(parameters), sort_keys=False, allow_unicode=True), encoding="utf-8")
     (folder / "model_card.md").write_text(model_card(model_id, model, net, metrics, summary), encoding="utf-8")
     return model_id
+
+
+def save_events(folder: str | Path, events: pd.DataFrame, truth: pd.DataFrame, recordings: pd.DataFrame) -> None:
+    """Write events.parquet, truth.parquet and recordings.parquet, from which `event_verdict` gives the metrics again."""
+    for name, frame in (("events", events), ("truth", truth), ("recordings", recordings.drop(columns="path"))):
+        frame.to_parquet(Path(folder) / f"{name}.parquet", index=False)
