@@ -31,7 +31,7 @@ class WindowSet(Dataset):
 
     def __init__(self, data: DataSet, rows: pd.DataFrame, profile: Profile, how: Augmentation | None = None, seed: int = 0):
         self.data, self.rows, self.profile, self.how, self.seed = data, rows.reset_index(drop=True), profile, how, seed
-        self.names = self.rows["recording"].to_numpy()
+        self.names, self.pictures = (self.rows[column].to_numpy(object) for column in ("recording", "picture"))
         self.start_frame = self.rows["start_frame"].to_numpy()
         self.observable = {rate: observable_labels(profile, rate) for rate in self.rows["sample_rate_hz"].unique()}
         self.rate_hz = self.rows["sample_rate_hz"].to_numpy()
@@ -44,7 +44,7 @@ class WindowSet(Dataset):
         length, half = self.profile.window_frames, self.profile.step_frames // 2
         pictures, windows, positions, snrs = [], [], [], []
         for i in indices:
-            whole, start = self.data.picture(self.rows.at[i, "picture"]), int(self.start_frame[i])
+            whole, start = self.data.picture(self.pictures[i]), int(self.start_frame[i])
             if rng is not None and self.how.shift:
                 start = int(np.clip(start + rng.integers(-half, half + 1), 0, len(whole) - length))
             window, position, snr_db = self.targets_at(i, start)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.dataset import DataSet
-from training.metrics import bootstrap, mean_known, recall_by_snr, window_metrics
+from training.metrics import average_precision, bootstrap, counts, mean_known, recall_by_snr, window_metrics
 from training.saved import SavedModel
 
 VESSEL = "Boat"
@@ -76,12 +76,13 @@ def evaluate_windows(table: pd.DataFrame, thresholds: dict, labels: tuple, draws
 
 
 def macro_of(target, prob, thresholds: dict, labels: tuple, name: str):
-    """A function of row indices for `bootstrap`."""
-    chosen = call_labels(labels)
-    at = [labels.index(label) for label in chosen]
+    """Macro "f1" or "average_precision" as a function of row indices, for `bootstrap`."""
+    chosen = [(labels.index(label), thresholds[label]) for label in call_labels(labels)]
 
     def of_rows(rows: np.ndarray) -> float:
-        return window_metrics(target[rows][:, at], prob[rows][:, at], thresholds, chosen, chosen)["macro"][name]
+        if name == "f1":
+            return mean_known([counts(target[rows, k], prob[rows, k] >= limit)["f1"] for k, limit in chosen])
+        return mean_known([average_precision(target[rows, k], prob[rows, k]) for k, _ in chosen])
     return of_rows
 
 
@@ -121,6 +122,3 @@ def json_ready(value):
         return int(value)
     number = float(value)
     return number if np.isfinite(number) else (None if np.isnan(number) else str(number))
-
-
-__all__ = ["predict_rows", "with_probabilities", "evaluate_windows", "compare", "false_windows_per_empty_hour", "call_labels", "json_ready", "mean_known"]
