@@ -1,7 +1,7 @@
 """What an animal says and how loud: one of the four labelled kinds of call, with its level one metre away.
 
-Source levels: whistles and pulsed calls after the apparent levels of Vergara et al. (2021, Polar Res. 40, 5521) and Le Bot et al. (2016,
-Mar. Mamm. Sci. 32) for St. Lawrence belugas, roughly 140-165 dB re 1 µPa rms (means and spreads assumed); clicks 210-220 dB peak-to-peak on the axis (Zahn et al. 2021).
+Source levels: whistles and pulsed calls lie where Vergara et al. (2021, Polar Res. 40, 5521) modelled contact calls of St. Lawrence belugas, roughly
+140-165 dB re 1 µPa rms (means and spreads assumed); clicks 210-220 dB peak-to-peak near the axis (Zahn et al. 2021, in West Greenland).
 """
 
 from __future__ import annotations
