@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ class SpectrogramGenerator:
     def process(self, chunk: Chunk, rate_hz: int, sensitivity_db: float) -> Piece:
         """Picture and levels of one chunk. Stateless: chunks may be processed side by side, in any order."""
         end = self.front_end(rate_hz)
-        grid, per_second = end.grid, round(self.profile.frame_rate_hz)
+        grid, frame_rate = end.grid, self.profile.frame_rate_hz
         first, last = grid.n_frames(chunk.first), grid.n_frames(chunk.last)
         n, n_seconds = last - first, -(-(chunk.last - chunk.first) // rate_hz)
         picture = np.full((n, self.profile.n_bands), np.nan, np.float32)
@@ -111,9 +112,11 @@ class SpectrogramGenerator:
         frames = np.zeros(n_seconds, np.int64)
         for offset, power in grid.power(chunk.samples, chunk.origin, first, n):
             end.picture(power, picture[offset:offset + len(power)])
-            second = offset // per_second
-            psd_sum[second] += power.sum(axis=0)
-            frames[second] += len(power)
+            touched = range(int(offset // frame_rate), int((offset + len(power) - 1) // frame_rate) + 1)
+            for second in touched:  # a group of frames may reach into the next second
+                part = power[max(0, ceil(second * frame_rate) - offset):ceil((second + 1) * frame_rate) - offset]
+                psd_sum[second] += part.sum(axis=0)
+                frames[second] += len(part)
         coarse = coarse_mean(picture) * np.float32(10 ** (-sensitivity_db / 10))
         _to_decibels(picture[:, end.visible], sensitivity_db, out=picture)
         seconds = end.meter.seconds(chunk, psd_sum, frames)

@@ -1,10 +1,13 @@
 """Levels are true: white noise, sines, coloured noise and real recordings, at every rate, within 0.5 dB in every band."""
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.signal import periodogram, welch
 
 from spectrogram.bands import decidecade_centres_hz, nominal_hz
+from spectrogram.generator import SpectrogramGenerator
 from spectrogram.levels import FLOOR, Seconds, level_table, percentile_levels
 from spectrogram.recording import Recording
 from tests.signals import Sound, coloured_noise, sine, white_noise, write
@@ -150,6 +153,17 @@ def test_percentiles_are_of_one_second_levels_and_rows_average_power(generator):
     assert table[f"{name}_p50"].item() == pytest.approx(-40 - S, abs=0.2)
     assert table[f"{name}_p95"].item() == pytest.approx(-20 - S, abs=0.2)
     assert (percentile_levels(np.arange(101.0)[:, None]).ravel() == [5, 50, 95]).all()
+
+
+@pytest.mark.parametrize("hop", [1000, 1920, 500])
+def test_each_second_has_its_own_level_whatever_the_frame_rate(profile, hop):
+    """A whistle of exactly one second belongs to that second; 192, 100 and 384 frames per second."""
+    x = white_noise(192000, 20, 1e-5)
+    x[18 * 192000:19 * 192000] += sine(192000, 1, 10000, 0.1)
+    table, _, _ = measure(SpectrogramGenerator(replace(profile, hop=hop)), Sound(x, 192000, S), row_s=1)
+    levels = table["TOL_10000"].to_numpy()
+    assert levels[18] == pytest.approx(-20 - 3.01 - S, abs=TOLERANCE_DB) and np.delete(levels, 18).max() < levels[18] - 15
+    assert np.delete(levels, [17, 18, 19]).max() < levels[18] - 60
 
 
 def test_offset_of_the_recorder_is_no_sound(generator):
