@@ -40,7 +40,7 @@ KINDS = {  # what is turned away from the site's own habits
 
 # the notebook's parameters, kept with the model
 PARAMETERS = ("name", "profile", "seed", "recordings", "recording_s", "sites", "width", "depth", "epochs", "batch_size", "learning_rate", "windows_per_epoch",
-              "augmentation", "normalisation", "bands", "target_precision", "peer", "quick")
+              "augmentation", "normalisation", "bands", "target_precision", "peer", "peer_epochs", "quick")
 
 
 def digest(value) -> str:
@@ -201,16 +201,23 @@ def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.D
     return with_probabilities(rows["test"], model.predict(x["test"]), profile.labels, profile), thresholds
 
 
-def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, seed: int = 0) -> tuple[pd.DataFrame, dict]:
-    """Test windows with the peer's probabilities, and its thresholds (0.5): its recipe trained on the same recordings. Needs their sound."""
+def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, seed: int = 0, epochs: int = 30) -> tuple[pd.DataFrame, dict]:
+    """Test windows with the peer's probabilities, and its thresholds (0.5): its recipe trained on the same recordings, whose sound it needs.
+
+    The training is slow; its predictions are kept beside its pictures and taken from there the next time.
+    """
     from training.peer_recipe import THRESHOLD, make_peer_pictures, peer_predict, train_peer
 
-    data_folder, labels = Path(data_folder), data.profile.labels
-    recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
-    pictures = make_peer_pictures(recordings, data_folder / f"peer_{digest([asdict(d) for d in plan])}")
-    net, _ = train_peer(data.manifest, pictures, labels, seed=seed)
-    rows = data.rows(split="test")
-    return with_probabilities(rows, peer_predict(net, rows, pictures, labels), labels, data.profile), dict.fromkeys(labels, THRESHOLD)
+    data_folder, labels, rows = Path(data_folder), data.profile.labels, data.rows(split="test")
+    folder = data_folder / f"peer_{digest([asdict(d) for d in plan])}"
+    kept = folder / f"predictions_{seed}_{epochs}.npy"
+    if not kept.exists():
+        recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
+        pictures = make_peer_pictures(recordings, folder)
+        net, history = train_peer(data.manifest, pictures, labels, epochs, seed)
+        (folder / f"history_{seed}_{epochs}.json").write_text(json.dumps(history), encoding="utf-8")
+        np.save(kept, peer_predict(net, rows, pictures, labels))
+    return with_probabilities(rows, np.load(kept), labels, data.profile), dict.fromkeys(labels, THRESHOLD)
 
 
 def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.DataFrame, dict]:

@@ -89,3 +89,34 @@ def plot_recall_by_snr(by_label: dict, ax=None):
     ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
     ax.legend(fontsize=8)
     return ax
+
+
+def plot_crosstalk(table: pd.DataFrame, thresholds: dict, labels: tuple, ax=None):
+    """What windows with one known label, or none, are called: a row per truth, a column per label given, the share of the row's windows."""
+    import seaborn
+
+    target, prob = (table[[f"{what}_{label}" for label in labels]].to_numpy() for what in ("target", "prob"))
+    given = prob >= np.array([thresholds[label]["window"] if isinstance(thresholds[label], dict) else thresholds[label] for label in labels])
+    rows, names = [], []
+    for k, name in [(None, "nothing"), *enumerate(labels)]:
+        only = (target == 0).all(axis=1) if k is None else (target[:, k] == 1) & (np.delete(target, k, axis=1) == 0).all(axis=1)
+        rows.append(given[only].mean(axis=0) if only.any() else np.full(len(labels), np.nan))
+        names.append(f"{name} ({int(only.sum())})")
+    ax = axes(ax, (6.4, 4.2))
+    shares = pd.DataFrame(rows, index=names, columns=list(labels))
+    seaborn.heatmap(shares, annot=True, fmt=".2f", vmin=0, vmax=1, cmap="Blues", ax=ax, cbar_kws={"label": "share of the row's windows"})
+    ax.set(xlabel="label given", ylabel="only label present (windows)")
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def plot_event_recall(by_label: dict, ax=None):
+    """Recall of events in bins of the call's signal-to-noise ratio, a line per label."""
+    ax = axes(ax)
+    for label, rows in by_label.items():
+        names = [f"{r['snr_low_db']:g}–{float(r['snr_high_db']):g}" if np.isfinite(float(r["snr_high_db"])) else f"≥ {r['snr_low_db']:g}" for r in rows]
+        ax.plot(names, [np.nan if r["recall"] is None else r["recall"] for r in rows], marker="o", label=label)
+    ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel="share of the calls found", ylim=(0, 1.02))
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
