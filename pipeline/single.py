@@ -206,7 +206,7 @@ class _Runner:
         waiting: deque = deque()
         for piece in self._pieces(pool, ahead):
             windows = self.cutter.push(piece.picture_db, piece.final)
-            waiting.append((piece, len(windows), pool.submit(self.model.predict, windows)))
+            waiting.append((piece, len(windows), pool.submit(self.model.predict, windows, overlapping=True)))
             if len(waiting) > 1:
                 done = waiting.popleft()
                 yield *done[:2], done[2].result()

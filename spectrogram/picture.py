@@ -1,9 +1,10 @@
 """From a calibrated picture (dB) to what a model sees. The one place where that happens, in training and in use.
 
 Kinds of normalisation (`profile.normalisation`):
-`mean`      (L - mean of the window's visible cells) / scale_db: blind to gain, contrast in true decibels, silence is not stretched.
+`mean`      (L - mean of the window's, or tile's, visible cells) / scale_db: blind to gain, contrast in true decibels, silence is not stretched.
 `absolute`  (L - centre_db) / scale_db: level kept; needs a calibrated hydrophone.
 `minmax`    to 0..1 in each window, as the peer does; for comparison only.
+With `tile_s`, each stretch of that length is normalised by itself instead of the whole window, so that windows which overlap share their tiles.
 """
 from __future__ import annotations
 
@@ -25,6 +26,11 @@ def normalise(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
     (..., frames, bands) float32, finite; masked cells hold the profile's `masked` value.
     """
     n = profile.normalisation
+    tile_frames = round(n.get("tile_s", 0) * profile.frame_rate_hz)
+    if tile_frames and picture_db.shape[-2] > tile_frames:
+        *lead, frames, bands = picture_db.shape
+        tiles = np.reshape(picture_db, (*lead, frames // tile_frames, tile_frames, bands))
+        return normalise(tiles, profile).reshape(picture_db.shape)
     visible = np.isfinite(picture_db)
     count = np.maximum(visible.sum(axis=(-2, -1), keepdims=True), 1).astype(np.float32)
     filled = np.ascontiguousarray(np.where(visible, picture_db, np.float32(0)))  # one order in memory: a sum has the same bits however cut

@@ -25,7 +25,7 @@ def network(seed=0, **kwargs):
 
 @pytest.mark.parametrize("bands, frames", [(96, 192), (64, 187), (33, 100), (16, 16)])
 def test_any_number_of_bands_and_frames(bands, frames):
-    net = network(n_bands=bands, width=8, depth=2)
+    net = network(n_bands=bands, width=8, depth=2, tiles=2 if frames % 16 == 0 else 1)
     window, position = net(torch.zeros(3, 1, bands, frames))
     assert window.shape == (3, 5) and position.shape == (3, 5, positions_of(frames))
 
@@ -60,6 +60,17 @@ def test_fused_network_answers_the_same():
     x = torch.randn(4, 1, 96, 192)
     for plain, fused in zip(net(x), net.fused()(x)):
         torch.testing.assert_close(plain, fused, atol=1e-4, rtol=1e-4)
+
+
+def test_overlapping_windows_share_their_tiles_and_change_no_answer(tmp_path):
+    save_model(tmp_path / "m", network(), PROFILE, HALF, PLAIN)
+    model = load_model(tmp_path / "m")
+    picture_db = np.random.default_rng(1).normal(60, 10, (96 * 8, 96)).astype(np.float32)
+    picture_db[700:], picture_db[:, 80:] = np.nan, np.nan  # the recording ends in the last tile, and lacks bands
+    windows = np.lib.stride_tricks.sliding_window_view(picture_db, 192, axis=0)[::96].swapaxes(1, 2)
+    assert model._shares_tiles()
+    for shared, alone in zip(model.predict(windows, batch=3, overlapping=True), model.predict(windows)):
+        np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 
 def test_saved_model_comes_back_the_same(tmp_path):

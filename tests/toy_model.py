@@ -35,7 +35,7 @@ class ToyModel:
     def to(self, device: str) -> "ToyModel":
         return self
 
-    def predict(self, pictures_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, pictures_db: np.ndarray, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(n, frames, bands) dB, NaN where masked -> window (n, labels), position (n, labels, POSITIONS)."""
         expected = (self.profile.window_frames, self.profile.n_bands)
         if pictures_db.shape[1:] != expected:
@@ -94,7 +94,7 @@ class SpyModel(ToyModel):
         self.seen: list[np.ndarray] = []
         self.inputs: list[np.ndarray] = []
 
-    def predict(self, pictures_db):
+    def predict(self, pictures_db, overlapping=False):
         self.seen.append(np.array(pictures_db))
         self.inputs.append(normalise(pictures_db, self.profile))
         return super().predict(pictures_db)

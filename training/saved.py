@@ -65,37 +65,53 @@ class SavedModel:
         self.net, self.device = self.net.to(device), device
         return self
 
-    def logits(self, pictures_db: np.ndarray, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
-        """Raw logits of windows (n, labels) and positions (n, labels, positions)."""
-        expected = (self.profile.window_frames, self.profile.n_bands)
+    def logits(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Raw logits of windows (n, labels) and positions (n, labels, positions); parameters as for `predict`."""
+        p = self.profile
+        expected = (p.window_frames, p.n_bands)
         if pictures_db.ndim != 3 or pictures_db.shape[1:] != expected:
             raise ValueError(f"model {self.model_id}: pictures of shape {pictures_db.shape}, expected (n, {expected[0]} frames, {expected[1]} bands); "
                              "make them with the model's own profile")
+        by_tile = overlapping and self._shares_tiles()
         windows, positions = [], []
         with torch.inference_mode():
-            for start in range(0, len(pictures_db), batch):
-                x = np.swapaxes(normalise(pictures_db[start:start + batch], self.profile), 1, 2)[:, None]  # (n, 1, bands, frames)
-                window, position = self.net(torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device))
+            for start in range(0, max(len(pictures_db), 1), batch):
+                part = pictures_db[start:start + batch]
+                if by_tile and len(part):
+                    tiles = np.concatenate([part[:1, :-p.step_frames].reshape(-1, p.step_frames, p.n_bands), part[:, -p.step_frames:]])
+                    window, position = self.net.forward_overlapping(self._input(tiles))
+                elif len(part):
+                    window, position = self.net(self._input(part))
+                else:  # nothing asked: empty answers of the right shapes
+                    window, position = (out[:0] for out in self.net(torch.zeros(1, 1, *expected[::-1], device=self.device)))
                 windows.append(window.float().cpu().numpy())
                 positions.append(position.float().cpu().numpy())
-        if not windows:
-            window, position = self.net(torch.zeros(1, 1, *expected[::-1], device=self.device))
-            return np.zeros((0, *window.shape[1:]), np.float32), np.zeros((0, *position.shape[1:]), np.float32)
         return np.concatenate(windows), np.concatenate(positions)
 
-    def predict(self, pictures_db: np.ndarray, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    def _input(self, pictures_db: np.ndarray) -> torch.Tensor:
+        """(n, frames, bands) dB -> (n, 1, bands, frames), normalised, on the device."""
+        x = np.swapaxes(normalise(pictures_db, self.profile), 1, 2)[:, None]
+        return torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device)
+
+    def _shares_tiles(self) -> bool:
+        """Whether windows one step apart share their tiles: the network cuts them so, and each tile is normalised by itself."""
+        p, n = self.profile, self.profile.normalisation
+        return getattr(self.net, "tiles", 1) * p.step_frames == p.window_frames and (n["kind"] == "absolute" or n.get("tile_s") == p.step_s)
+
+    def predict(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities of windows of a picture.
 
         Parameters
         ----------
         pictures_db : (n, frames, bands) float32, dB, NaN where masked, NOT normalised (that happens here, as in training).
+        overlapping : the windows follow each other one step on, as in a recording: what they share is computed once.
 
         Returns
         -------
         window (n, labels) and position (n, labels, positions) float32 in 0..1. A label that the recording's rate cannot show gets a
         number too: it is for the caller to report it as missing (`profile.observable`).
         """
-        window, position = self.logits(pictures_db, batch)
+        window, position = self.logits(pictures_db, batch, overlapping)
         slope, intercept, position_slope, position_intercept = self._maps
         return sigmoid(slope * window + intercept), sigmoid(position_slope[:, None] * position + position_intercept[:, None])
 
