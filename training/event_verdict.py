@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from training.metrics import bootstrap, event_metrics, false_events_per_empty_hour, judge_events
+from training.metrics import COVERAGE, bootstrap, covered_share, event_metrics, false_events_per_empty_hour, judge_events, mean_known
 
 SNR_EDGES_DB = (6.0, 10.0, 15.0, 20.0, 30.0, np.inf)
 
@@ -87,6 +87,48 @@ def _interval(events, truth, recordings, labels, draws, seed) -> tuple[float, fl
         true, false, found, total = counts[rows].sum(axis=0).T
         with np.errstate(invalid="ignore", divide="ignore"):
             precision, recall = true / (true + false), found / total
-            return float(np.nanmean(2 * precision * recall / (precision + recall)))
+            return mean_known(2 * precision * recall / (precision + recall))
 
     return bootstrap(names, macro_f1, draws, seed)
+
+
+def choose_on(events: pd.DataFrame, truth: pd.DataFrame, recordings: pd.DataFrame, thresholds: dict, labels: tuple, most_false_per_hour: float = 2.5) -> dict:
+    """Thresholds with each label's `on` chosen on validation events: highest event F1 with no more false events than asked, per empty hour.
+
+    Parameters
+    ----------
+    events : of a run with `on` = `off`. Hysteresis keeps a stretch when its highest probability reaches `on`, so a higher `on` just
+        drops the events whose score lies below it, and one run serves all.
+    """
+    chosen = {label: dict(values) for label, values in thresholds.items()}
+    detections, annotations = judge_events(events, truth, labels)
+    annotations = annotations[annotations["audible"].astype(bool)]
+    for label in labels:
+        mine = detections[detections["label"] == label]
+        calls = annotations[annotations["label"] == label]
+        score = mine[f"score_{label}"].to_numpy(float)
+        best = (-1.0, thresholds[label]["on"])
+        for on in np.unique(np.clip(np.quantile(score, np.linspace(0, 1, 60)) if len(score) else [thresholds[label]["on"]], thresholds[label]["off"], 1)):
+            kept = mine[score >= on]
+            true, false = (int((kept["verdict"] == verdict).sum()) for verdict in ("true", "false"))
+            recall = _recall(calls, kept)
+            precision = true / max(true + false, 1)
+            empty = false_events_per_empty_hour(kept, truth, recordings, (label,))
+            f1 = 2 * precision * recall / max(precision + recall, 1e-9)
+            if (f1 > best[0]) and not empty["per_hour"] > most_false_per_hour:
+                best = (f1, float(on))
+        chosen[label]["on"] = best[1]
+    return chosen
+
+
+def lowest(thresholds: dict) -> dict:
+    """The thresholds with every `on` at its `off`: what `choose_on` wants the events of."""
+    return {label: values | {"on": values["off"]} for label, values in thresholds.items()}
+
+
+def _recall(calls: pd.DataFrame, kept: pd.DataFrame) -> float:
+    """Share of the calls of which half is covered by the kept detections."""
+    found_in = dict(tuple(kept.groupby("recording")))
+    found = sum(int((covered_share(part[["start_s", "end_s"]].to_numpy(), found_in[name][["start_s", "end_s"]].to_numpy()) >= COVERAGE).sum())
+                for name, part in calls.groupby("recording") if name in found_in)
+    return found / max(len(calls), 1)
