@@ -41,7 +41,10 @@ def draw_events(ax, events: pd.DataFrame, start_s: float, end_s: float):
         bottom, top = max(event.low_hz / 1e3, low_khz), min(event.high_hz / 1e3, high_khz)
         ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4))
         name = event.labels.replace("+", " + ") + (" (diphonic)" if event.diphonic else "")
-        ax.text(max(event.start_s, start_s), top, name, color=colour, fontsize=8, va="bottom", clip_on=True, path_effects=outline)
+        height = ax.transAxes.inverted().transform(ax.transData.transform((event.start_s, top)))[1]
+        inside = height > 0.92  # no room above the box
+        ax.annotate(name, (max(event.start_s, start_s), top), xytext=(2, -2) if inside else (0, 1), textcoords="offset points", color=colour, fontsize=8,
+                    va="top" if inside else "bottom", clip_on=True, annotation_clip=True, path_effects=outline)
     ax.set_xlim(start_s, end_s)
     return ax
 
