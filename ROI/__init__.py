@@ -3,6 +3,7 @@
     from ROI import RoiDetector, detect_regions, explain
 """
 
-from ROI.detector import RoiBand, RoiDetector, detect_regions, explain
+from ROI.band import RoiBand
+from ROI.detector import RoiDetector, detect_regions, explain
 
 __all__ = ["RoiBand", "RoiDetector", "detect_regions", "explain"]

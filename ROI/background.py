@@ -2,19 +2,23 @@
 
 Definition, in three steps, each a function below:
 
-1. Time is cut into canonical segments of SEGMENT_S, counted from the recording's first frame. In each segment and band
-   the level is a low quantile of the power, which calls that fill less than (1 - quantile) of the segment do not touch.
-2. A low quantile lies below the mean; by how much is known for noise (power averaged over n independent cells is
-   gamma-distributed with shape n), so the quantile is divided by its expectation. What comes out estimates the *mean*
-   noise power, and "so many dB above the background" means the same in every band.
-3. The level is the median over the neighbouring segments (`span`), and runs in straight lines from segment centre to
-   segment centre; before the first and after the last centre it is held.
+1. Time is cut into canonical segments of SEGMENT_S, counted from the recording's first frame. In each segment and band the level is a quantile of
+   the power. A high one follows noise that throbs, as under a propeller's blades, up to near its crests: better than the troughs,
+   above which every beat would stand out.
+2. By how much a quantile lies off the mean is known for noise (power averaged over n independent cells is gamma-distributed with shape n), so it is
+   divided by its expectation. What comes out estimates the *mean* noise power, and "so many dB above the background" means the same in every band.
+3. The background is the median over the segments of the span around, so that segments full of calls do not count as long as they are fewer than
+   half; it runs in straight lines from segment centre to segment centre and is held before the first and after the last.
 
-Nothing here depends on how the frames arrived, and nothing on the absolute level: +20 dB on the sound is +20 dB on
-the background. Power is in µPa^2/Hz, arrays are (bands, time) with time last.
+A recording shorter than half the span is a clip, cut around a call perhaps: there the background is one low quantile over all of it.
+
+Nothing here depends on how the frames arrived, nor on the absolute level: +20 dB on the sound is +20 dB on the background. Power is in µPa^2/Hz, arrays
+are (bands, time) with time last.
 
 Source of step 2: Welch (1967), IEEE Trans. Audio Electroacoust. 15:70, variance of averaged, overlapping periodograms.
 """
+
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +26,7 @@ from spectrogram.bands import triangle_weights
 
 SEGMENT_S = 2.0
 LEVEL_CELLS = 2  # cells averaged before the quantile: steadier in the narrow low bands, still finer than a click train
+CLIP_QUANTILE = 0.2
 SILENCE = 0.1  # µPa^2/Hz (-10 dB): quieter than sea or recorder ever is; a cell below it is digital silence or a masked band: no data
 
 
@@ -30,13 +35,18 @@ def noise_cells(profile, n_frames):
 
     Returns an array (bands,), at least 1.
     """
-    weights = triangle_weights(profile.band_edges_hz, profile.sample_rate_hz / profile.n_fft, profile.n_fft // 2 + 1).T
+    return _noise_cells(tuple(profile.band_edges_hz), profile.sample_rate_hz, profile.n_fft, profile.hop, n_frames)
+
+
+@lru_cache
+def _noise_cells(corners_hz, sample_rate_hz, n_fft, hop, n_frames):
+    weights = triangle_weights(np.array(corners_hz), sample_rate_hz / n_fft, n_fft // 2 + 1).T
     neighbours = (1.0, 4.0 / 9.0, 1.0 / 36.0)  # squared correlation of DFT bins 0, 1 and 2 apart under a Hann window
     in_frequency = sum((1 if lag == 0 else 2) * rho2 * (weights[:, lag:] * weights[:, :weights.shape[1] - lag]).sum(axis=1)
                        for lag, rho2 in enumerate(neighbours))
-    hann = np.hanning(profile.n_fft + 1)[:-1]
+    hann = np.hanning(n_fft + 1)[:-1]
     lags = np.arange(n_frames)
-    rho = np.array([hann[k:] @ hann[:len(hann) - k] if k < len(hann) else 0.0 for k in lags * profile.hop]) / (hann @ hann)
+    rho = np.array([hann[k:] @ hann[:n_fft - k] if k < n_fft else 0.0 for k in lags * hop]) / (hann @ hann)
     in_time = np.sum(np.where(lags == 0, 1, 2) * (1 - lags / n_frames) * rho ** 2) / n_frames
     return 1.0 / np.minimum(in_frequency * in_time, 1.0)
 
@@ -48,14 +58,15 @@ def quantile_of_noise(cells, quantile):
     return gammaincinv(cells, quantile) / cells
 
 
-def segment_levels(power, segment_cells, quantile, least_share=0.5):
-    """The `quantile` of the power in each segment.
+def segment_levels(power, segment_cells, quantile, cells, least_share=0.5):
+    """Mean noise power in each segment, from the `quantile` of the power there.
 
     Parameters
     ----------
     power : (bands, cells) float32, µPa^2/Hz; values not above SILENCE (NaN too) count as no data
     segment_cells : cells in a segment, a multiple of LEVEL_CELLS
     quantile : 0..1
+    cells : (bands,) independent cells in LEVEL_CELLS cells of noise, see `noise_cells`
     least_share : a segment with a smaller share of data has no level
 
     Returns
@@ -71,14 +82,22 @@ def segment_levels(power, segment_cells, quantile, least_share=0.5):
         blocks += power[:, i::LEVEL_CELLS] / LEVEL_CELLS
     blocks = blocks.reshape(bands, n_segments, segment_cells // LEVEL_CELLS)
     length = blocks.shape[2]
-    rank = int(quantile * (length - 1))
+    to_mean = (1.0 / quantile_of_noise(cells, quantile)).astype(np.float32)[:, None]
     empty = ~(blocks > SILENCE)
     if not empty.any():
-        return np.partition(blocks, rank, axis=2)[:, :, rank]
+        rank = int(quantile * (length - 1))
+        return np.partition(blocks, rank, axis=2)[:, :, rank] * to_mean
     blocks = np.sort(np.where(empty, np.inf, blocks), axis=2)
     n_valid = length - empty.sum(axis=2)
-    level = np.take_along_axis(blocks, (quantile * np.maximum(n_valid - 1, 0)).astype(int)[:, :, None], axis=2)[:, :, 0]
+    rank = (quantile * np.maximum(n_valid - 1, 0)).astype(int)[:, :, None]
+    level = np.take_along_axis(blocks, rank, axis=2)[:, :, 0] * to_mean
     return np.where((n_valid > 0) & (n_valid >= least_share * length), level, np.nan).astype(np.float32)
+
+
+def clip_level(power, cells):
+    """The one level (bands, 1) of a recording too short for segments: cut around a call as it may be, only its quietest parts are sure to be noise."""
+    whole = -(-power.shape[1] // LEVEL_CELLS) * LEVEL_CELLS
+    return segment_levels(power, whole, CLIP_QUANTILE, cells, least_share=0.0)
 
 
 def smooth_levels(levels, half_span):
@@ -88,9 +107,9 @@ def smooth_levels(levels, half_span):
     """
     padded = np.pad(levels, ((0, 0), (half_span, half_span)), constant_values=np.nan)
     span = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half_span + 1, axis=1), axis=2)  # NaN last
-    n_valid = np.isfinite(span).sum(axis=2)
-    lower, upper = (np.take_along_axis(span, np.maximum(k, 0)[:, :, None], axis=2)[:, :, 0] for k in ((n_valid - 1) // 2, n_valid // 2))
-    return np.where(n_valid % 2 == 1, lower, np.float32(0.5) * (lower + upper))
+    n_valid = np.isfinite(span).sum(axis=2)[:, :, None]
+    lower, upper = (np.take_along_axis(span, np.maximum(k, 0), axis=2)[:, :, 0] for k in ((n_valid - 1) // 2, n_valid // 2))
+    return np.where(n_valid[:, :, 0] % 2 == 1, lower, np.float32(0.5) * (lower + upper))
 
 
 def interpolate_levels(levels, segment_cells):

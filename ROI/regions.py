@@ -4,7 +4,7 @@ Arrays are (bands, cells), time last; a cell is a few frames of one band. A regi
 
 1. cells that touch (also by a corner) form a patch;
 2. a patch with fewer than `min_seed_cells` seed cells is a speck and goes;
-3. patches that come within `gap_cells` in time (in the same band, or `join_bands` beside it) form one region;
+3. patches that come within `gap_cells` in time (in the same band, or up to 2 `join_bands` beside it) form one region;
 4. a region longer than `max_cells` is cut every `max_cells` from its start.
 
 All of it works on the list of mask cells (sorted, summed by label), never label by label over the whole array: thousands of
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CORNERS_TOUCH = np.ones((3, 3), dtype=bool)
+REGION = np.dtype([("first", "i8"), ("last", "i8"), ("low_band", "i8"), ("high_band", "i8"), ("peak_band", "i8"), ("snr", "f8")])
 
 
 @dataclass
@@ -27,6 +28,9 @@ class Cells:
     ratio: np.ndarray
     background: np.ndarray
 
+    def __len__(self):
+        return self.mask.shape[1]
+
     def after(self, first):
         """The same from cell `first` on; a view."""
         return Cells(self.mask[:, first:], self.seed[:, first:], self.ratio[:, first:], self.background[:, first:])
@@ -34,104 +38,104 @@ class Cells:
     def then(self, other):
         """This stretch followed by `other`."""
         mine, theirs = vars(self), vars(other)
-        return Cells(*(np.concatenate([mine[k], theirs[k]], axis=1) for k in mine))
+        return Cells(*(np.concatenate([mine[k], theirs[k]], axis=1) for k in mine)) if len(self) else other
 
 
-REGION = np.dtype([("first", "i8"), ("last", "i8"), ("low_band", "i8"), ("high_band", "i8"), ("peak_band", "i8"), ("snr", "f8")])
+@dataclass(frozen=True)
+class Rules:
+    """What makes a region; see the module's head. `grow` and `dynamic` are ratios: a cell widens a region's box if its own ratio is above `grow` and
+    above the region's highest / `dynamic`. `widths_hz` (bands,) turns densities into powers."""
+
+    min_seed_cells: int
+    gap_cells: int
+    join_bands: int
+    max_cells: int
+    grow: float
+    dynamic: float
+    widths_hz: np.ndarray
 
 
-def find_regions(cells, widths_hz, min_seed_cells, gap_cells, join_bands, max_cells, grow, dynamic, final):
-    """Regions in a stretch of time whose right edge is open, unless `final`.
-
-    Parameters
-    ----------
-    cells : Cells
-    widths_hz : (bands,), turns densities into powers
-    grow, dynamic : ratios; a cell lies within a region's extent if its own ratio is above `grow` and above the region's highest / `dynamic`
-    final : nothing follows; otherwise a region that what follows could still join is left open
+def find_regions(cells, rules, final):
+    """Regions in a stretch of time whose right edge is open, unless `final`: then nothing follows. A region that what follows could still join is left open.
 
     Returns
     -------
-    regions : (n,) REGION, finished; indices into the arrays, inclusive. `snr` is a power ratio, see `measure`
+    regions : (n,) REGION, finished; indices into the arrays, inclusive; `snr` as `measure` has it
     kept : (bands, cells) bool, the cells of all regions, finished or open
+    carry : (bands, cells) bool, the cells of open regions, without pieces already cut off and returned
     open_from : first cell of the open regions, or the number of cells
-    carry : (bands, cells) bool, the cells of open regions, without the pieces already cut off and returned
     """
-    n = cells.mask.shape[1]
-    none = np.zeros(0, dtype=REGION), np.zeros_like(cells.mask), n, np.zeros_like(cells.mask)
-    index, patch, time = _patches(cells.mask)
-    if len(index) == 0:
-        return none
-    seeds = np.bincount(patch, weights=cells.seed.ravel()[index])
-    keep = seeds >= min_seed_cells
+    n = len(cells)
+    kept, carry = np.zeros_like(cells.mask), np.zeros_like(cells.mask)
+    none = np.zeros(0, dtype=REGION)
+    index, band, time, patch = _patches(cells.mask)
+    if not len(index):
+        return none, kept, carry, n
+    is_seed = cells.seed.ravel()[index]
+    keep = np.bincount(patch, weights=is_seed) >= rules.min_seed_cells
     if not final:
         keep[patch[time == n - 1]] = True  # may yet grow seeds
     chosen = keep[patch]
-    index, time = index[chosen], time[chosen]
-    if len(index) == 0:
-        return none
-    kept = np.zeros_like(cells.mask)
+    index, band, time, is_seed = index[chosen], band[chosen], time[chosen], is_seed[chosen]
+    if not len(index):
+        return none, kept, carry, n
     kept.ravel()[index] = True
-    group = _join(kept, gap_cells, join_bands).ravel()[index]
+    group = _join(kept, rules.gap_cells, rules.join_bands).ravel()[index]
 
-    order = np.argsort(group, kind="stable")
-    index, time, group = index[order], time[order], group[order]
-    starts = np.flatnonzero(np.diff(group, prepend=0))
-    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(index)))
+    order = _order(group)
+    index, band, time, is_seed, group = (x[order] for x in (index, band, time, is_seed, group))
+    starts, group = _runs(group)
     first = np.minimum.reduceat(time, starts)
-    piece = (time - first[group]) // max_cells
-    is_open = np.zeros(len(index), dtype=bool)
+    piece = (time - first[group]) // rules.max_cells
     if not final:
         last = np.maximum.reduceat(time, starts)
-        complete = np.where(last >= n - 1 - gap_cells, (n - first) // max_cells, n)  # of an open region, its whole pieces
-        is_open = piece >= complete[group]
-    carry = np.zeros_like(cells.mask)
-    carry.ravel()[index[is_open]] = True
-    open_from = int(time[is_open].min()) if is_open.any() else n
+        whole_pieces = np.where(last >= n - 1 - rules.gap_cells, (n - first) // rules.max_cells, n)  # of an open region; a closed one goes whole
+        is_open = piece >= whole_pieces[group]
+        carry.ravel()[index[is_open]] = True
+        done = ~is_open
+        open_from = int(time[is_open].min()) if is_open.any() else n
+        index, band, time, is_seed, group, piece = (x[done] for x in (index, band, time, is_seed, group, piece))
+    else:
+        open_from = n
+    if not len(index):
+        return none, kept, carry, open_from
+    if piece.any():
+        group = group * (int(piece.max()) + 1) + piece
+        order = _order(group)
+        index, band, time, is_seed, group = (x[order] for x in (index, band, time, is_seed, group))
+    return measure(cells, index, band, time, is_seed, _runs(group), rules), kept, carry, open_from
 
-    done = ~is_open
-    if not done.any():
-        return none[0], kept, open_from, carry
-    key = (group * (piece.max() + 1) + piece)[done]
-    return measure(cells, index[done], time[done], key, widths_hz, min_seed_cells, grow, dynamic), kept, open_from, carry
 
-
-def measure(cells, index, time, key, widths_hz, min_seed_cells, grow, dynamic):
-    """Extent, peak and signal-to-noise ratio of the regions whose cells share a `key`.
+def measure(cells, index, band, time, is_seed, runs, rules):
+    """Extent, peak and signal-to-noise ratio of regions, each a run of the lists `index` (flat), `band`, `time`.
 
     `snr` is a power ratio: the power of the region's cells in excess of the background, over the background's power in the same cells,
-    sum((power - background) * width) / sum(background * width).
+    sum((power - background) * width) / sum(background * width). Pieces with too few seed cells are left out.
     """
-    order = np.argsort(key, kind="stable")
-    index, time, key = index[order], time[order], key[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    region = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(index)))
-    band = index // cells.mask.shape[1]
-    ratio, background = cells.ratio.ravel()[index], cells.background.ravel()[index] * widths_hz[band]
-    peak = np.maximum.reduceat(ratio, starts)
-    core = (ratio > grow) & (ratio * dynamic > peak[region])
-    core |= ratio == peak[region]
-    highest = np.flatnonzero(ratio == peak[region])
-    far = np.int64(2**40)
+    starts, region = runs
+    ratio, noise = cells.ratio.ravel()[index], cells.background.ravel()[index] * rules.widths_hz[band]  # noise: float64, as the widths
+    peak = np.maximum.reduceat(ratio, starts)[region]
+    core = ((ratio > rules.grow) & (ratio * rules.dynamic > peak)) | (ratio == peak)
     out = np.zeros(len(starts), dtype=REGION)
-    out["first"] = np.minimum.reduceat(np.where(core, time, far), starts)
-    out["last"] = np.maximum.reduceat(np.where(core, time, -far), starts)
-    out["low_band"] = np.minimum.reduceat(np.where(core, band, far), starts)
-    out["high_band"] = np.maximum.reduceat(np.where(core, band, -far), starts)
+    beyond = np.int64(2**40)
+    for name, value in (("first", time), ("low_band", band)):
+        out[name] = np.minimum.reduceat(np.where(core, value, beyond), starts)
+    for name, value in (("last", time), ("high_band", band)):
+        out[name] = np.maximum.reduceat(np.where(core, value, -1), starts)
+    highest = np.flatnonzero(ratio == peak)
     out["peak_band"] = band[highest[np.searchsorted(highest, starts)]]
-    noise = np.add.reduceat(background.astype(np.float64), starts)
-    out["snr"] = np.add.reduceat((ratio - 1.0) * background.astype(np.float64), starts) / noise
-    seeds = np.add.reduceat(cells.seed.ravel()[index].astype(np.int64), starts)
-    return out[seeds >= min_seed_cells]
+    out["snr"] = np.add.reduceat((ratio - 1.0) * noise, starts) / np.add.reduceat(noise, starts)
+    return out[np.add.reduceat(is_seed.astype(np.int64), starts) >= rules.min_seed_cells]
 
 
 def _patches(mask):
-    """Flat index (ascending), label from 0, and time of every mask cell."""
+    """Flat index (ascending), band, time and patch (from 0) of every mask cell."""
     from scipy.ndimage import label
 
+    index = np.flatnonzero(mask)
     labels, _ = label(mask, CORNERS_TOUCH)
-    index = np.flatnonzero(labels)
-    return index, labels.ravel()[index] - 1, index % mask.shape[1]
+    band = np.repeat(np.arange(len(mask)), np.count_nonzero(mask, axis=1))
+    return index, band, index - band * mask.shape[1], labels.ravel()[index] - 1
 
 
 def _join(kept, gap_cells, join_bands):
@@ -149,3 +153,14 @@ def _join(kept, gap_cells, join_bands):
         wider[:-1] |= shadow[1:]
         shadow = wider
     return label(shadow, CORNERS_TOUCH)[0]
+
+
+def _order(labels):
+    """Stable order by label; a radix sort where the labels are small enough for numpy to use one."""
+    return np.argsort(labels.astype(np.uint16) if labels.max() < 2**16 else labels, kind="stable")
+
+
+def _runs(labels):
+    """Starts of the runs of equal (sorted) labels, and the number of the run, from 0, of each element."""
+    changes = np.concatenate([[True], labels[1:] != labels[:-1]])
+    return np.flatnonzero(changes), np.cumsum(changes) - 1
