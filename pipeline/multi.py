@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from csv import Error as CsvError
 from csv import reader
@@ -30,6 +31,7 @@ from spectrogram.names import parse_name, zone
 from spectrogram.recording import EXTENSIONS, BadRecording, Recording
 from spectrogram.sensitivity import checked
 
+SAY_AT_MOST = 3  # times the same fault is said; every recording has its own in `effort`
 OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db")
 
 
@@ -140,7 +142,7 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     strangers = sorted(set(given) - set(names) - {path.name for path in paths})
     if strangers:
         _say(f"{overrides}: no recording is called {', '.join(strangers)}; give paths below {source}, or file names")
-    keys = []
+    keys, said = [], Counter()
     for path, name in _progress(list(zip(paths, names)), progress):
         key, result, overridden = part_key(name), None, given.get(name, given.get(path.name, {}))
         keys.append(key)
@@ -158,11 +160,16 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
             continue
         if result is not None:
             for fault in recording.faults:
-                _say(f"{path}: {fault}")
+                said[fault] += 1
+                if said[fault] <= SAY_AT_MOST:
+                    _say(f"{path}: {fault}")
             _save(result, output_dir, key)
         if raven and not (result is None and _raven_file(output_dir, key).exists()):
             events = pd.read_parquet(output_dir / "parts" / f"{key}.events.parquet") if result is None else result.events
             write_raven(raven_table(events, {name: recording.sample_rate_hz}), _raven_file(output_dir, key))
+    for fault, times in said.items():
+        if times > SAY_AT_MOST:
+            _say(f"{times - SAY_AT_MOST} more recordings, named in {output_dir / 'effort.parquet'}: {fault}")
     tables = join_parts(output_dir, keys, model, chosen)
     if csv:
         for table, frame in tables.items():
@@ -257,9 +264,11 @@ def join_parts(output_dir: Path, keys: list[str], model, thresholds: dict) -> di
 
 
 def with_gaps(effort: pd.DataFrame) -> pd.DataFrame:
-    """Effort in order of time, each recording with the gap before it (negative: it overlaps an earlier one, and its reason says so)."""
+    """Effort in order of time, each recording with the gap since the same recorder's last sound (negative: it overlaps an earlier
+    recording, and its reason says so). Recorders are told apart by the serials in the names; without serials all count as one."""
     effort = effort.sort_values(["start_utc", "recording"], ignore_index=True)
-    ends = effort["end_utc"].cummax().shift()
+    recorder = effort["recording"].map(lambda name: parse_name(name.rsplit("/", 1)[-1])[1] or "")
+    ends = effort["end_utc"].groupby(recorder).cummax().groupby(recorder).shift()
     effort["gap_before_s"] = (effort["start_utc"] - ends) / timedelta(seconds=1)
     for i in effort.index[effort["gap_before_s"] < -1.0]:
         line = f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks"
