@@ -54,6 +54,7 @@ def plot_effort(effort: pd.DataFrame, ax=None):
     from matplotlib import dates
 
     ax = ax or _axes(10, 1.6)
+    effort = _placed(effort)
     dated = bool(len(effort)) and effort["start_utc"].notna().all()
     seen = set()
     position_s = 0.0
@@ -73,7 +74,8 @@ def plot_effort(effort: pd.DataFrame, ax=None):
     else:
         ax.set_xlabel("minutes of sound, one recording after another (no start times known)")
     ax.set(yticks=[], ylim=(-0.5, 0.5))
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 1.45), ncols=3, frameon=False)
+    if seen:
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 1.45), ncols=3, frameon=False)
     ax.set_title("Effort: when was recorded", loc="left", fontsize=10)
     return ax
 
@@ -86,11 +88,15 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
     from matplotlib import dates
 
     ax = ax or _axes(10, 3.2)
+    effort = _placed(effort)
+    if not effort["duration_s"].sum() > 0:
+        ax.set_title("Call types over time: nothing was recorded", loc="left", fontsize=10)
+        return ax
     begins_s, ends_s, dated = _clock(effort)
     edges = np.linspace(begins_s.min(), ends_s.max(), bins + 1)
     recorded = np.array([np.clip(np.minimum(ends_s, b) - np.maximum(begins_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
     shift = dict(zip(effort["recording"], begins_s))
-    at = events["recording"].map(shift) + events["start_s"]
+    at = events["recording"].map(shift).astype(float) + events["start_s"]
     x = dates.date2num(pd.to_datetime(edges, unit="s", utc=True)) if dated else edges / 60
     bottom = np.zeros(bins)
     for label in labels:
@@ -115,6 +121,8 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
 def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float = 10.0) -> tuple[str, float]:
     """(recording, start_s) of the passage that shows most kinds of calls, most clearly: for a first picture."""
     done = effort[effort["status"] != "failed"]
+    if not len(done):
+        raise ValueError(f"none of the {len(effort)} recordings could be processed; the reasons stand in the effort table")
     if not len(events):
         return done["recording"].iloc[0], 0.0
     best, place = -1.0, (events["recording"].iloc[0], 0.0)
@@ -127,6 +135,11 @@ def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float =
                 best, place = score, (name, float(first))
     length = float(done.loc[done["recording"] == place[0], "duration_s"].iloc[0])
     return place[0], max(0.0, min(place[1], length - seconds))
+
+
+def _placed(effort: pd.DataFrame) -> pd.DataFrame:
+    """Without failed recordings of unknown time: one of them must not take the dates from all others."""
+    return effort[(effort["status"] != "failed") | effort["start_utc"].notna()]
 
 
 def _clock(effort: pd.DataFrame):
