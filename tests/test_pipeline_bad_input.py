@@ -165,6 +165,24 @@ def test_recordings_that_overlap_in_time_say_so(tmp_path):
     assert effort["reason"].tolist() == ["", "overlaps an earlier recording by 4.0 s; check the recorders' clocks", ""]
 
 
+def test_two_recorders_at_the_same_time_do_not_overlap(tmp_path):
+    for name in ("RDL/6872.220716020000.wav", "KAM/5725.220716020004.wav", "RDL/6872.220716020020.wav", "KAM/5725.220716020010.wav"):  # 12 s each
+        write(tmp_path / "in" / name, noise(12, 8000), 8000)
+    run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False)
+    effort = pd.read_parquet(tmp_path / "out" / "effort.parquet").set_index("recording")["gap_before_s"]
+    expected = {"RDL/6872.220716020000.wav": np.nan, "KAM/5725.220716020004.wav": np.nan, "KAM/5725.220716020010.wav": -6.0, "RDL/6872.220716020020.wav": 8.0}
+    pd.testing.assert_series_equal(effort, pd.Series(expected), check_names=False)
+
+
+def test_a_fault_that_all_share_is_not_said_for_each(tmp_path, capsys):
+    for k in range(5):
+        write(tmp_path / "in" / f"clip{k}.wav", noise(1, 8000), 8000)
+    run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False)
+    said = [line for line in capsys.readouterr().out.splitlines() if "no start time" in line]
+    assert len(said) == 4 and said[-1].startswith("2 more recordings, named in ")
+    assert pd.read_parquet(tmp_path / "out" / "effort.parquet")["reason"].str.contains("no start time").all()
+
+
 def test_an_unknown_serial_is_told_in_the_tables_of_a_folder(tmp_path):
     write(tmp_path / "in" / "4711.220716020000.wav", scene(6, RATE), RATE)
     run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False)
