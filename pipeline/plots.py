@@ -62,7 +62,11 @@ def plot_effort(effort: pd.DataFrame, ax=None):
         left = dates.date2num(row.start_utc) if dated else position_s / 60
         width = row.duration_s / 86400 if dated else row.duration_s / 60
         label = row.status if row.status not in seen else None
-        ax.barh(0, width, left=left, height=0.6, color=STATUS.get(row.status, "grey"), edgecolor="white", linewidth=0.5, label=label)
+        colour = STATUS.get(row.status, "grey")
+        if width > 0:
+            ax.barh(0, width, left=left, height=0.6, color=colour, edgecolor="white", linewidth=0.5, label=label)
+        else:  # failed: only when it was to begin is known
+            ax.plot([left], [0], "x", color=colour, markersize=9, markeredgewidth=2.5, label=label)
         seen.add(row.status)
         position_s += row.duration_s
     if dated:
