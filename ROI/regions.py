@@ -109,8 +109,8 @@ def find_regions(cells, rules, final):
 def measure(cells, index, band, time, is_seed, runs, rules):
     """Extent, peak and signal-to-noise ratio of regions, each a run of the lists `index` (flat), `band`, `time`.
 
-    `snr` is a power ratio: the power of the region's cells in excess of the background, over the background's power in the same cells,
-    sum((power - background) * width) / sum(background * width). Pieces with too few seed cells are left out.
+    `snr` is a power ratio: over the region's cells that lie within its extent (not the margin that smoothing put around it), the power in excess of the
+    background over the background's power, sum((power - background) * width) / sum(background * width). Pieces with too few seed cells are left out.
     """
     starts, region = runs
     ratio, noise = cells.ratio.ravel()[index], cells.background.ravel()[index] * rules.widths_hz[band]  # noise: float64, as the widths
@@ -124,6 +124,7 @@ def measure(cells, index, band, time, is_seed, runs, rules):
         out[name] = np.maximum.reduceat(np.where(core, value, -1), starts)
     highest = np.flatnonzero(ratio == peak)
     out["peak_band"] = band[highest[np.searchsorted(highest, starts)]]
+    noise[(time < out["first"][region]) | (time > out["last"][region]) | (band < out["low_band"][region]) | (band > out["high_band"][region])] = 0.0
     out["snr"] = np.add.reduceat((ratio - 1.0) * noise, starts) / np.add.reduceat(noise, starts)
     return out[np.add.reduceat(is_seed.astype(np.int64), starts) >= rules.min_seed_cells]
 
