@@ -120,7 +120,9 @@ def _calls_of(label, span, profile, threshold, nyquist_hz):
     for a, b in stretches:
         start, end = (first_time + a) / rate, (first_time + b) / rate
         shared = np.minimum(b_end, end) - np.maximum(b_start, start)
-        mine = (shared > 0) & ((shared >= 0.5 * (b_end - b_start)) | (shared >= 0.5 * (end - start)))
+        mine = shared >= 0.5 * (b_end - b_start)  # regions that are part of the call
+        if not mine.any():
+            mine = shared >= 0.5 * (end - start)  # or else one that the call is part of: a train of clicks, a chorus
         low, high = band_low, band_high
         if mine.any():
             low, high = max(band_low, b_low[mine].min()), min(band_high, b_high[mine].max())

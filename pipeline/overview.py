@@ -48,7 +48,7 @@ class Run:
             "start (UTC)": top["start_utc"].dt.strftime("%Y-%m-%d %H:%M:%S.%f").str[:-5].fillna("unknown"), "recording": top["recording"],
             "start (s)": top["start_s"].round(2), "duration (s)": (top["end_s"] - top["start_s"]).round(2), "labels": top["labels"],
             "diphonic": top["diphonic"], "low (kHz)": (top["low_hz"] / 1e3).round(1), "high (kHz)": (top["high_hz"] / 1e3).round(1),
-            "score": np.round(np.nanmax(scores, axis=1), 2) if len(top) else [], "SNR (dB)": top["snr_db"].round(1), "level (dB re 1 µPa)": top["level_db"].round(1),
+            "score": np.round(np.nanmax(scores, axis=1).astype(float), 2) if len(top) else [], "SNR (dB)": top["snr_db"].astype(float).round(1), "level (dB re 1 µPa)": top["level_db"].astype(float).round(1),
         }).reset_index(drop=True)
 
     def counts(self) -> pd.DataFrame:
