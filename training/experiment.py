@@ -40,7 +40,7 @@ KINDS = {  # what is turned away from the site's own habits
 
 # the notebook's parameters, kept with the model
 PARAMETERS = ("name", "profile", "seed", "recordings", "recording_s", "sites", "width", "depth", "epochs", "batch_size", "learning_rate", "windows_per_epoch",
-              "augmentation", "normalisation", "bands", "target_precision", "peer", "peer_epochs", "quick")
+              "augmentation", "normalisation", "bands", "target_precision", "peer", "peer_epochs", "judge_events", "quick")
 
 
 def digest(value) -> str:
