@@ -117,6 +117,9 @@ def test_bad_models_are_named(tmp_path):
         spoilt(arguments=good["arguments"] | {"width": 8})
     with pytest.raises(BadModel, match="thresholds"):
         spoilt(thresholds={})
+    (tmp_path / "m" / "model.json").write_text(json.dumps({"format": good["format"]}), encoding="utf-8")
+    with pytest.raises(BadModel, match="lacks model_id"):
+        load_model(tmp_path / "m")
     with pytest.raises(ValueError, match="expected"):
         spoilt().predict(np.zeros((1, 187, 64), np.float32))
 

@@ -25,6 +25,7 @@ from training.thresholds import sigmoid
 
 FORMAT = 1
 ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
+NEEDED = ("model_id", "architecture", "arguments", "profile", "thresholds", "calibration")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -174,6 +175,9 @@ def read_info(folder: Path) -> dict:
         raise BadModel(f"{folder}: model.json is damaged ({error}); copy the folder again") from None
     if info.get("format") != FORMAT:
         raise BadModel(f"{folder}: model of format {info.get('format')}, this code reads format {FORMAT}; use the code version {info.get('code_version')} or train again")
+    missing = [key for key in NEEDED if key not in info]
+    if missing:
+        raise BadModel(f"{folder}: model.json lacks {', '.join(missing)}; copy the folder again or train again")
     return info
 
 
