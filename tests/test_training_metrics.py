@@ -137,3 +137,11 @@ def test_choose_answers_for_every_label_even_without_positives():
     calibration, thresholds = choose(logit, logit[..., None].repeat(3, -1), window, window[..., None].repeat(3, -1), ("A", "B"))
     assert thresholds["B"] == {"window": 0.5, "on": 0.5, "off": 0.25} and calibration["B"]["slope"] == 1
     assert 0 < thresholds["A"]["off"] < thresholds["A"]["on"] < 1
+
+
+def test_clear_calls_leaves_out_what_is_faint_and_nothing_else():
+    from training.evaluate import clear_calls
+
+    table = pd.DataFrame({"target_A": [1.0, 1.0, 0.0, np.nan], "snr_A": [7.0, 12.0, np.nan, 3.0]})
+    np.testing.assert_array_equal(clear_calls(table, ("A",))["target_A"], [np.nan, 1, 0, np.nan])
+    np.testing.assert_array_equal(table["target_A"], [1, 1, 0, np.nan])

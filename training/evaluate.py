@@ -86,6 +86,15 @@ def macro_of(target, prob, thresholds: dict, labels: tuple, name: str):
     return of_rows
 
 
+def clear_calls(table: pd.DataFrame, labels: tuple, floor_db: float = 10.0) -> pd.DataFrame:
+    """The table with windows whose best call of a label lies under `floor_db` counted neither way for that label: what is left is plain to see."""
+    table = table.copy()
+    for label in labels:
+        faint = (table[f"target_{label}"] == 1) & (table[f"snr_{label}"] < floor_db)
+        table[f"target_{label}"] = table[f"target_{label}"].mask(faint)
+    return table
+
+
 def compare(tables: dict[str, pd.DataFrame], thresholds: dict[str, dict], labels: tuple) -> pd.DataFrame:
     """A row per model: macro F1 and AP overall, without and with boats, and F1 of each label."""
     rows = []
