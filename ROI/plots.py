@@ -5,10 +5,13 @@ Axes are seconds and kHz. Every function takes data and an `ax` (or several), dr
 
 import numpy as np
 
+from spectrogram.plots import DENSITY, colour_range
+
 COLOURS = {"low": "#ffb000", "high": "#35d0ff"}  # told apart on dark pictures, also by the colour-blind
 OTHER = "#ffffff"
 STEPS = ("picture", "background", "excess", "mask", "boxes")
 MAX_COLUMNS = 3000
+TICKS_KHZ = (0.5, 2, 5, 10, 20, 40, 80)
 
 
 def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=False):
@@ -33,11 +36,11 @@ def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=Fal
     return ax
 
 
-def plot_bands(ax, values, profile, start_s=0.0, label=None, highest=False, **kwargs):
-    """Draw (frames, bands) values as a picture: seconds across, kHz upwards, every band equally tall, with a colour bar if `label` is given.
+def plot_bands(ax, values, profile, start_s=0.0, label=None, names=None, highest=False, **kwargs):
+    """Draw (frames, bands) values as a picture: seconds across, kHz upwards, every band equally tall.
 
-    start_s : time of the first frame. highest : where frames are finer than the figure, show the highest instead of the mean.
-    Further arguments go to `pcolormesh` (vmin, vmax, cmap).
+    start_s : time of the first frame. label : of the colour bar; None: no bar. names : what the values 0, 1, ... mean, written beside the bar.
+    highest : where frames are finer than the figure, show the highest instead of the mean. Further arguments go to `pcolormesh` (vmin, vmax, cmap).
     """
     values = np.asarray(values, dtype=np.float32)
     fold = -(-len(values) // MAX_COLUMNS)
@@ -49,13 +52,14 @@ def plot_bands(ax, values, profile, start_s=0.0, label=None, highest=False, **kw
     image = ax.pcolormesh(times_s, borders_khz, np.ma.masked_invalid(values.T), shading="flat", rasterized=True, **kwargs)
     break_khz = profile.picture["break_hz"] / 1e3
     ax.set_yscale("function", functions=(lambda khz: np.log1p(np.maximum(khz, 0) / break_khz), lambda g: break_khz * np.expm1(g)))
-    ticks = np.array([0.5, 1, 2, 5, 10, 20, 40, 80])
-    ax.set_yticks([t for t in ticks if borders_khz[0] <= t <= borders_khz[-1]])
+    ax.set_yticks([tick for tick in TICKS_KHZ if borders_khz[0] <= tick <= borders_khz[-1]])
     ax.yaxis.set_major_formatter(lambda khz, _: f"{khz:g}")
     ax.set_ylim(borders_khz[0], borders_khz[-1])
     ax.set(xlabel="time (s)", ylabel="frequency (kHz)")
-    if label:
-        ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+    if label is not None:
+        bar = ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+        if names:
+            bar.set_ticks(range(len(names)), labels=names)
     return ax
 
 
@@ -72,22 +76,45 @@ def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
     rate = steps.profile.frame_rate_hz
     first, last = int(start_s * rate), len(steps.picture_db) if end_s is None else min(int(end_s * rate), len(steps.picture_db))
     part = slice(first, last)
-    visible = steps.picture_db[part][np.isfinite(steps.picture_db[part])]
-    low_db, high_db = np.percentile(visible, [5, 99.5]) if visible.size else (0, 1)
+    low_db, high_db = colour_range(steps.picture_db[part])
     boxes = steps.boxes[(steps.boxes.end_s > first / rate) & (steps.boxes.start_s < last / rate)]
-    density = "dB re 1 µPa²/Hz"
     drawn = {
-        "picture": (steps.picture_db, "calibrated picture", density, dict(vmin=low_db, vmax=high_db, cmap="magma")),
-        "background": (steps.background_db, "adaptive background", density, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "picture": (steps.picture_db, "calibrated picture", DENSITY, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "background": (steps.background_db, "adaptive background", DENSITY, dict(vmin=low_db, vmax=high_db, cmap="magma")),
         "excess": (steps.smooth_db, "excess over the background, smoothed", "dB", dict(vmin=-3, vmax=15, cmap="viridis")),
-        "mask": (steps.mask, "above the grow and the seed threshold", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True)),
-        "boxes": (steps.kept, "regions and their boxes", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True)),
+        "mask": (steps.mask, "above the grow and the seed threshold", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True, names=("below", "grow", "seed"))),
+        "boxes": (steps.kept, "regions and their boxes", "", dict(vmin=0, vmax=1.6, cmap="Greys_r", highest=True, names=("no region", "region"))),
     }
-    for ax, name in zip(np.ravel(axes), which):
+    for place, (ax, name) in enumerate(zip(np.ravel(axes), which)):
         values, title, label, style = drawn[name]
-        plot_bands(ax, values[part], steps.profile, first / rate, label=label or " ", **style)
+        plot_bands(ax, values[part], steps.profile, first / rate, label=label, **style)
         ax.set_title(title, loc="left", fontsize=9)
         ax.set_xlim(first / rate, max(last, first + 1) / rate)
+        if place < len(which) - 1:
+            ax.set_xlabel("")
         if name in ("picture", "boxes"):
             plot_boxes(ax, boxes)
     return axes
+
+
+def plot_band_level(ax, steps, frequency_hz, start_s=0.0, end_s=None):
+    """Draw the level of one band through time, with the background it is compared to and the two thresholds above it.
+
+    `frequency_hz` picks the nearest band of an ROI band (one in no ROI band has no background to show).
+    """
+    profile = steps.profile
+    band = int(np.argmin(np.abs(profile.band_centres_hz - frequency_hz)))
+    first, last = (None if t is None else round(t * profile.frame_rate_hz) for t in (start_s, end_s))
+    times_s = (np.arange(len(steps.picture_db))[first:last] + 0.5) / profile.frame_rate_hz
+    level_db, background_db, smooth_db = (a[first:last, band] for a in (steps.picture_db, steps.background_db, steps.smooth_db))
+    ax.plot(times_s, level_db, color="0.8", linewidth=0.5, label="each frame")
+    ax.plot(times_s, background_db + smooth_db, color="#31688e", linewidth=0.9, label="smoothed")
+    ax.plot(times_s, background_db, color="black", label="background")
+    centre_hz = profile.band_centres_hz[band]
+    for knobs in profile.roi_bands:
+        if knobs["low_hz"] <= centre_hz <= knobs["high_hz"]:
+            for name, style in (("grow_db", ":"), ("seed_db", "--")):
+                ax.plot(times_s, background_db + knobs[name], color="#d95f02", linestyle=style, linewidth=0.9, label=f"{name} = {knobs[name]:g} above")
+    ax.set(xlabel="time (s)", ylabel=f"{centre_hz / 1e3:.1f} kHz ({DENSITY})", xlim=(times_s[0], times_s[-1]) if len(times_s) else None)
+    ax.legend(loc="upper right", ncols=5, fontsize=8)
+    return ax

@@ -9,6 +9,8 @@ import pytest
 from ROI import RoiBand, RoiDetector, detect_regions, explain
 from ROI.background import interpolate_levels, noise_cells, segment_levels, smooth_levels
 from ROI.cells import cell_power, running_median, smooth_cells
+from ROI.coverage import covered_share
+from ROI.explore import turn_knobs, with_knobs
 from ROI.regions import Cells, Rules, find_regions
 from spectrogram.bands import triangle_weights
 from spectrogram.profile import load_profile
@@ -147,6 +149,13 @@ def test_constant_level_has_no_boxes(level_db):
     assert len(detect_regions(np.full((5000, PROFILE.n_bands), level_db, np.float32), PROFILE)) == 0
 
 
+def test_noise_that_throbs_like_a_propeller_has_no_boxes():
+    """Four beats a second, 8 dB from trough to crest."""
+    power = noise(60, 18)
+    power *= 10 ** (0.4 * np.sin(2 * np.pi * 4 * np.arange(len(power)) / RATE))[:, None]
+    assert len(detect_regions(to_db(power), PROFILE)) == 0
+
+
 def test_a_gap_of_digital_silence_is_no_data_and_makes_no_boxes():
     picture_db = to_db(noise(100, 10))
     picture_db[round(40.3 * RATE):round(71 * RATE)] = -30.0
@@ -189,7 +198,8 @@ def test_the_background_of_a_stream_is_that_of_the_definition():
     levels = segment_levels(cell_power(picture_db, 2), 192, 0.65, noise_cells(PROFILE, 4))
     smooth = smooth_levels(levels, 6)
     whole = interpolate_levels(np.concatenate([smooth[:, :1], smooth, smooth[:, -1:]], axis=1), 192)
-    steps = explain(picture_db, _with_knobs(background_quantile=0.65, background_span_s=24.0))
+    changes = dict(background_quantile=0.65, background_span_s=24.0)
+    steps = explain(picture_db, with_knobs(with_knobs(PROFILE, "low", **changes), "high", **changes))
     known = ~np.isnan(steps.background_db[0])
     np.testing.assert_allclose(steps.background_db[::2, known], 10 * np.log10(whole.T[:len(steps.background_db) // 2, known]), atol=1e-3)
 
@@ -345,10 +355,6 @@ def test_regions_found_in_any_pieces_are_those_of_the_whole():
         assert sorted(found) == expected
 
 
-def _with_knobs(**changes):
-    return dataclasses.replace(PROFILE, roi_bands=tuple(knobs | changes for knobs in PROFILE.roi_bands))
-
-
 # the pictures
 
 def test_explain_shows_what_the_detector_did(picture, boxes):
@@ -368,9 +374,29 @@ def test_plots_return_their_axes(picture, boxes):
 
     fig, axes = plt.subplots(len(STEPS), 1)
     assert plot_steps(axes, explain(picture[:4000], PROFILE), 2.0, 20.0) is axes
-    assert axes[0].get_xlim() == (2.0, 20.0) and "kHz" in axes[0].get_ylabel() and "(s)" in axes[0].get_xlabel()
+    assert axes[0].get_xlim() == (2.0, 20.0) and "kHz" in axes[0].get_ylabel() and "(s)" in axes[-1].get_xlabel()
     fig.canvas.draw()
     plt.close(fig)
     fig, ax = plt.subplots()
     assert plot_boxes(ax, boxes, show_snr=True) is ax and len(ax.patches) == len(boxes)
     plt.close(fig)
+
+
+def test_covered_share_by_hand():
+    span = lambda start_s, end_s, low_hz=1000, high_hz=2000: dict(start_s=start_s, end_s=end_s, low_hz=low_hz, high_hz=high_hz)
+    calls = pd.DataFrame([span(0, 1), span(2, 4), span(5, 6), span(7, 9)])
+    found = pd.DataFrame([span(0.5, 3), span(2.5, 3.5), span(2.2, 2.4), span(5, 6, 3000, 4000), span(6, 10)])
+    np.testing.assert_allclose(covered_share(calls, found), [0.5, 0.75, 0, 1])
+    assert covered_share(calls, found[:0]).tolist() == [0, 0, 0, 0] and len(covered_share(calls[:0], found)) == 0
+
+
+def test_knobs_are_turned_in_one_band_only(picture):
+    import matplotlib.pyplot as plt
+
+    deaf = with_knobs(PROFILE, "low", seed_db=60.0)
+    assert set(detect_regions(picture, deaf).band) == {"high"} and deaf.hash() != PROFILE.hash()
+    with pytest.raises(KeyError, match="middle"):
+        with_knobs(PROFILE, "middle", seed_db=6.0)
+    axes = turn_knobs(picture[:4000], PROFILE, "low", 5.0, 15.0, interactive=False)
+    assert len(axes) == 4
+    plt.close("all")
