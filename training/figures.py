@@ -84,7 +84,7 @@ def plot_recall_by_snr(by_label: dict, ax=None):
     ax = axes(ax)
     for label, rows in by_label.items():
         ax.plot(range(len(rows)), [r["recall"] for r in rows], "o-", ms=4, label=label, color=COLOURS.get(label))
-    names = [f"{r['snr_low_db']:g}–{r['snr_high_db']:g}" if np.isfinite(r["snr_high_db"]) else f"> {r['snr_low_db']:g}" for r in rows]
+    names = [f"{r['snr_low_db']:g}–{r['snr_high_db']:g}" if np.isfinite(float(r["snr_high_db"])) else f"> {r['snr_low_db']:g}" for r in rows]
     ax.set_xticks(range(len(rows)), names)
     ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
     ax.legend(fontsize=8)
