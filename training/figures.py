@@ -115,7 +115,7 @@ def plot_event_recall(by_label: dict, ax=None):
     ax = axes(ax)
     for label, rows in by_label.items():
         names = [f"{r['snr_low_db']:g}–{float(r['snr_high_db']):g}" if np.isfinite(float(r["snr_high_db"])) else f"≥ {r['snr_low_db']:g}" for r in rows]
-        ax.plot(names, [np.nan if r["recall"] is None else r["recall"] for r in rows], marker="o", label=label)
+        ax.plot(names, [np.nan if r["recall"] is None else r["recall"] for r in rows], "o-", ms=4, label=label, color=COLOURS.get(label))
     ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel="share of the calls found", ylim=(0, 1.02))
     ax.grid(alpha=0.3)
     ax.legend()
