@@ -247,12 +247,15 @@ class _Runner:
         profile = self.profile
         size, step = profile.window_frames // COARSE_FRAMES, profile.step_frames // COARSE_FRAMES
         coarse = np.concatenate([self.coarse_tail, piece.coarse_psd])
+        first = np.arange(len(prob)) * step
+        last = np.minimum(first + size, len(coarse))
         table = {f"p_{x}": prob[:, i] if x not in self.missing else np.nan for i, x in enumerate(profile.labels)}
         for band in profile.roi_bands:
             shared = np.minimum(profile.band_high_hz, band["high_hz"]) - np.maximum(profile.band_low_hz, band["low_hz"])
             use = (shared > 0) & profile.visible_bands(self.recording.nyquist_hz)
             power = coarse[:, use] @ shared[use] if use.any() else np.full(len(coarse), np.nan)
-            means = np.array([power[k * step:k * step + size].mean() for k in range(len(prob))])
+            total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
+            means = (total[last] - total[first]) / np.maximum(last - first, 1)
             silence = FLOOR * 10 ** (-self.recording.sensitivity_db / 10) * max(shared[use].sum(), 1.0)  # as in the picture and the levels
             table[f"level_{band['name']}_db"] = 10 * np.log10(np.maximum(means, silence))
         self.coarse_tail = coarse[len(prob) * step:]
