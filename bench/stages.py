@@ -64,7 +64,7 @@ def model(path):
     profile = saved.profile
     windows = np.lib.stride_tricks.sliding_window_view(picture(path), profile.window_frames, axis=0)[::profile.step_frames]
     windows = np.ascontiguousarray(windows.transpose(0, 2, 1))  # (window, frame, band)
-    return lambda: saved.predict(windows)
+    return lambda: saved.predict(windows, overlapping=True)
 
 
 def whole(path):
