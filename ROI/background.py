@@ -25,7 +25,7 @@ import numpy as np
 from spectrogram.bands import triangle_weights
 
 SEGMENT_S = 2.0
-LEVEL_CELLS = 2  # cells averaged before the quantile: steadier in the narrow low bands, still finer than a click train
+LEVEL_CELLS = 2  # cells, two, averaged before the quantile: steadier in the narrow low bands, still finer than a click train
 CLIP_QUANTILE = 0.2
 SILENCE = 0.1  # µPa^2/Hz (-10 dB): quieter than sea or recorder ever is; a cell below it is digital silence or a masked band: no data
 
@@ -52,10 +52,15 @@ def _noise_cells(corners_hz, sample_rate_hz, n_fft, hop, n_frames):
 
 
 def quantile_of_noise(cells, quantile):
-    """Quantile of noise power over its mean, for power averaged over `cells` independent cells (gamma). Same shape as `cells`."""
+    """Quantile of noise power over its mean, (bands,), for power averaged over `cells` (bands,) independent cells: of the gamma distribution."""
+    return _quantile_of_noise(tuple(cells), quantile)
+
+
+@lru_cache
+def _quantile_of_noise(cells, quantile):
     from scipy.special import gammaincinv
 
-    return gammaincinv(cells, quantile) / cells
+    return gammaincinv(cells, quantile) / np.array(cells)
 
 
 def segment_levels(power, segment_cells, quantile, cells, least_share=0.5):
@@ -77,13 +82,11 @@ def segment_levels(power, segment_cells, quantile, cells, least_share=0.5):
     n_segments = -(-n // segment_cells)
     if n < n_segments * segment_cells:
         power = np.pad(power, ((0, 0), (0, n_segments * segment_cells - n)), constant_values=np.nan)
-    blocks = power[:, ::LEVEL_CELLS] / LEVEL_CELLS
-    for i in range(1, LEVEL_CELLS):
-        blocks += power[:, i::LEVEL_CELLS] / LEVEL_CELLS
+    blocks = power[:, ::LEVEL_CELLS] + power[:, 1::LEVEL_CELLS]
     blocks = blocks.reshape(bands, n_segments, segment_cells // LEVEL_CELLS)
     length = blocks.shape[2]
-    to_mean = (1.0 / quantile_of_noise(cells, quantile)).astype(np.float32)[:, None]
-    empty = ~(blocks > SILENCE)
+    to_mean = (1.0 / quantile_of_noise(cells, quantile) / LEVEL_CELLS).astype(np.float32)[:, None]
+    empty = ~(blocks > SILENCE * LEVEL_CELLS)
     if not empty.any():
         rank = int(quantile * (length - 1))
         return np.partition(blocks, rank, axis=2)[:, :, rank] * to_mean
@@ -100,13 +103,18 @@ def clip_level(power, cells):
     return segment_levels(power, whole, CLIP_QUANTILE, cells, least_share=0.0)
 
 
-def smooth_levels(levels, half_span):
-    """Median over the segments s - half_span .. s + half_span; segments that do not exist or are NaN are left out.
+def smooth_levels(levels, half_span, first=0, last=None):
+    """Median over the segments s - half_span .. s + half_span, for s from `first` to `last` - 1 (all, if None); segments that do not exist or are NaN are left out.
 
-    `levels` is (bands, segments); the result has the same shape, NaN where no segment of the span has a level.
+    `levels` is (bands, segments); the result is (bands, last - first), NaN where no segment of the span has a level.
     """
-    padded = np.pad(levels, ((0, 0), (half_span, half_span)), constant_values=np.nan)
-    span = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half_span + 1, axis=1), axis=2)  # NaN last
+    last = levels.shape[1] if last is None else last
+    missing = max(0, half_span - first), max(0, last + half_span - levels.shape[1])
+    near = np.pad(levels[:, max(0, first - half_span):last + half_span], ((0, 0), missing), constant_values=np.nan)
+    span = np.lib.stride_tricks.sliding_window_view(near, 2 * half_span + 1, axis=1)
+    if not np.isnan(near).any():
+        return np.partition(span, half_span, axis=2)[:, :, half_span]
+    span = np.sort(span, axis=2)  # NaN last
     n_valid = np.isfinite(span).sum(axis=2)[:, :, None]
     lower, upper = (np.take_along_axis(span, np.maximum(k, 0), axis=2)[:, :, 0] for k in ((n_valid - 1) // 2, n_valid // 2))
     return np.where(n_valid[:, :, 0] % 2 == 1, lower, np.float32(0.5) * (lower + upper))

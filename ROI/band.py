@@ -123,12 +123,13 @@ class BandDetector:
 
     def _background(self, segments):
         """Background power of the next `segments` segments, (bands, cells). Levels no longer needed are dropped."""
-        smooth = smooth_levels(self.levels, self.half_span)
-        wanted = np.arange(self.next_segment - 1, self.next_segment + segments + 1) - self.first_level  # with a neighbour on either side
+        first, last = self.next_segment - 1 - self.first_level, self.next_segment + segments + 1 - self.first_level  # with a neighbour on either side
+        there = max(first, 0), min(last, self.levels.shape[1])
+        smooth = smooth_levels(self.levels, self.half_span, *there)
         self.next_segment += segments
         drop = max(0, self.next_segment - 1 - self.half_span - self.first_level)
         self.levels, self.first_level = self.levels[:, drop:], self.first_level + drop
-        return interpolate_levels(smooth[:, np.clip(wanted, 0, smooth.shape[1] - 1)], self.segment_cells)
+        return interpolate_levels(np.pad(smooth, ((0, 0), (there[0] - first, last - there[1])), mode="edge"), self.segment_cells)
 
     def _search(self, power, background, final):
         """Regions finished by the next stretch of power, cells counted from the recording's start. Smoothed cells lag `reach` behind."""

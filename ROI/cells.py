@@ -10,7 +10,8 @@ from ROI.background import SILENCE
 
 def cell_power(picture_db, frames_per_cell):
     """(frames, bands) dB re 1 µPa^2/Hz -> (bands, cells) mean power. A last cell that is not full is the mean of the frames it has."""
-    power = np.exp(picture_db * np.float32(np.log(10) / 10), dtype=np.float32)
+    power = np.multiply(picture_db, np.float32(np.log(10) / 10), dtype=np.float32)
+    np.exp(power, out=power)
     missing = -len(power) % frames_per_cell
     if missing:
         whole = len(power) - frames_per_cell + missing
@@ -19,7 +20,7 @@ def cell_power(picture_db, frames_per_cell):
     cells = power[::frames_per_cell]
     for i in range(1, frames_per_cell):
         cells = cells + power[i::frames_per_cell]
-    return np.ascontiguousarray((cells * np.float32(1 / frames_per_cell)).T)
+    return np.multiply(cells.T, np.float32(1 / frames_per_cell), order="C")
 
 
 def ratio_to_background(power, background):

@@ -80,7 +80,7 @@ def find_regions(cells, rules, final):
     if not len(index):
         return none, kept, carry, n
     kept.ravel()[index] = True
-    group = _join(kept, rules.gap_cells, rules.join_bands).ravel()[index]
+    group = _join(kept, rules.gap_cells, rules.join_bands)(band, time)
 
     order = _order(group)
     index, band, time, is_seed, group = (x[order] for x in (index, band, time, is_seed, group))
@@ -140,20 +140,32 @@ def _patches(mask):
 
 
 def _join(kept, gap_cells, join_bands):
-    """Labels after every kept cell has cast a shadow `gap_cells` long to the right and `join_bands` up and down."""
+    """Groups of kept cells: each casts a shadow `gap_cells` long to the right and `join_bands` up and down; those whose shadows touch are one group.
+
+    Returns a function of (band, time) that gives a kept cell's group, from 1. Stretches without any cell are left out before the work and not missed.
+    """
     from scipy.ndimage import label
 
-    shadow, reach = kept.copy(), 0
-    while reach < gap_cells:  # doubling: few passes for a long shadow
-        step = min(reach + 1, gap_cells - reach)
-        shadow[:, step:] |= shadow[:, :-step].copy()
-        reach += step
+    busy = _shadow(kept.any(axis=0)[None], gap_cells + 1)[0]  # with an empty column behind each stretch
+    place = np.cumsum(busy) - 1
+    shadow = _shadow(kept[:, busy], gap_cells)
     for _ in range(join_bands):
         wider = shadow.copy()
         wider[1:] |= shadow[:-1]
         wider[:-1] |= shadow[1:]
         shadow = wider
-    return label(shadow, CORNERS_TOUCH)[0]
+    labels, _ = label(shadow, CORNERS_TOUCH)
+    return lambda band, time: labels[band, place[time]]
+
+
+def _shadow(cells, length):
+    """Every True followed by `length` more, along the last axis; by doubling, so in few passes."""
+    out, reach = cells.copy(), 0
+    while reach < length:
+        step = min(reach + 1, length - reach)
+        out[:, step:] |= out[:, :-step].copy()
+        reach += step
+    return out
 
 
 def _order(labels):
