@@ -27,9 +27,12 @@ def test_mean_is_blind_to_gain_and_keeps_true_decibels(profile, windows):
     n = profile.normalisation
     assert n["kind"] == "mean" and x.dtype == np.float32 and x.shape == windows.shape and np.isfinite(x).all()
     assert np.abs(normalise(windows + np.float32(30), profile) - x).max() < 1e-5
-    mean = np.nanmean(windows.astype(float), axis=(1, 2), keepdims=True)
-    expected = np.clip((windows - mean) / n["scale_db"], n["low"], n["high"])
+    half = windows.shape[1] // 2  # each half-second tile by itself: windows that overlap by half share their tiles
+    assert round(n["tile_s"] * profile.frame_rate_hz) == half
+    tiles = windows.astype(float).reshape(len(windows), 2, half, -1)
+    expected = np.clip((tiles - np.nanmean(tiles, axis=(2, 3), keepdims=True)) / n["scale_db"], n["low"], n["high"]).reshape(windows.shape)
     assert np.nanmax(np.abs(x - expected)) < 1e-5
+    np.testing.assert_array_equal(normalise(windows[:, half:], profile), x[:, half:])
     assert (x[np.isnan(windows)] == np.float32(n["masked"])).all()
 
 

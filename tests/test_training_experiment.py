@@ -65,7 +65,8 @@ def test_the_notebook_runs_from_end_to_end(tmp_path, monkeypatch):
     papermill.execute_notebook(NOTEBOOK, tmp_path / "out.ipynb", given, cwd=ROOT, progress_bar=False)
     folder = tmp_path / "results" / "small"
     have = {p.name for p in folder.iterdir()} - {"checkpoints"}
-    assert have == {"model.json", "model.safetensors", "metrics.json", "predictions.parquet", "parameters.yaml", "model_card.md"}
+    assert have == {"model.json", "model.safetensors", "metrics.json", "predictions.parquet", "parameters.yaml", "model_card.md",
+                    "events.parquet", "truth.parquet", "recordings.parquet"}
     assert (folder / "model.safetensors").stat().st_size < 5e6 and not list(tmp_path.rglob("*.wav"))
     model, predictions = load_model(folder), pd.read_parquet(folder / "predictions.parquet")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

@@ -130,6 +130,12 @@ def sound_of_split(plan: list[Deployment], split: str, data_folder: str | Path, 
     return recordings, truth
 
 
+def forget_sound(recordings: pd.DataFrame) -> None:
+    """Delete the WAVs of a recordings table; `sound_of` makes them again."""
+    for path in recordings["path"]:
+        Path(path).unlink(missing_ok=True)
+
+
 def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1) -> DataSet:
     """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again."""
     from tqdm.auto import tqdm
@@ -142,8 +148,8 @@ def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str
             sound_of(deployment, data_folder, jobs)
         for row in recordings.itertuples():
             add_recording(data_folder / name, row.recording.replace("/", "__") + ".npy", Path(row.path), generator)
-            if not keep_sound:
-                Path(row.path).unlink(missing_ok=True)
+        if not keep_sound:
+            forget_sound(recordings)
         tables.append((recordings, truth))
     recordings, truth = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
     return build_dataset(recordings, truth, data_folder / name, profile, {"simulated": True, "deployments": [asdict(d) for d in plan]})
