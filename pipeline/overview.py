@@ -40,6 +40,22 @@ class Run:
         """(recording, start_s) of the passage where most happens."""
         return busiest_passage(self.events, self.effort, seconds)
 
+    def levels_like(self, name: str) -> pd.DataFrame:
+        """Levels to draw on one time axis: of all recordings at the rate of this one; without start times, of this one alone."""
+        mine = self.levels[self.levels["recording"] == name].dropna(axis=1, how="all")
+        dated = "UTC" in mine and self.levels["UTC"].notna().all()
+        broadband = [c for c in mine if c.startswith("BB_")][:1]
+        rows = self.levels[self.levels[broadband].notna().all(axis=1)] if dated else self.levels[self.levels["recording"] == name]
+        return rows[["UTC", *(c for c in mine if c != "UTC")]].reset_index(drop=True)
+
+    def moment(self, name: str) -> float:
+        """Seconds into a recording: the middle of the event that stands out most, or of the recording where nothing was found."""
+        mine = self.events_of(name)
+        if mine["snr_db"].notna().any():
+            best = mine.loc[mine["snr_db"].idxmax()]
+            return float((best["start_s"] + best["end_s"]) / 2)
+        return float(self.effort.loc[self.effort["recording"] == name, "duration_s"].iloc[0]) / 2
+
     def clearest(self, n: int) -> pd.DataFrame:
         """The `n` events that stand out most, in order of time, in units for reading."""
         top = self.events.sort_values("snr_db", ascending=False).head(n).sort_values(["start_utc", "recording", "start_s"])

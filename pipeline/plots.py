@@ -99,6 +99,7 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
     begins_s, ends_s, dated = _clock(effort)
     edges = np.linspace(begins_s.min(), ends_s.max(), bins + 1)
     recorded = np.array([np.clip(np.minimum(ends_s, b) - np.maximum(begins_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
+    least = 0.01 * (edges[1] - edges[0]) / 60
     shift = dict(zip(effort["recording"], begins_s))
     at = events["recording"].map(shift).astype(float) + events["start_s"]
     x = dates.date2num(pd.to_datetime(edges, unit="s", utc=True)) if dated else edges / 60
@@ -106,17 +107,17 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
     for label in labels:
         mine = events["labels"].str.split("+").map(lambda names: label in names).astype(bool) if len(events) else []
         counts = np.histogram(at[mine], edges)[0]
-        rate = np.divide(counts, recorded, out=np.zeros(bins), where=recorded > 0.05)
+        rate = np.divide(counts, recorded, out=np.zeros(bins), where=recorded > least)
         ax.bar(x[:-1], rate, width=np.diff(x), bottom=bottom, align="edge", color=COLOURS.get(label), edgecolor="#444444", linewidth=0.3, label=label)
         bottom += rate
     for a, b, minutes in zip(x, x[1:], recorded):
-        if minutes <= 0.05:
+        if minutes <= least:
             ax.axvspan(a, b, color="#e8e8e8", linewidth=0, zorder=0)
     if dated:
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    ax.set(xlabel="time (UTC)" if dated else "minutes of sound, one recording after another", ylabel="events per recorded minute", xlim=(x[0], x[-1]))
+    ax.set(xlabel="time (UTC)" if dated else "minutes of sound, one recording after another", ylabel="events per recorded minute", xlim=(x[0], x[-1]), ylim=(0, max(1.0, 1.05 * bottom.max())))
     ax.legend(ncols=5, frameon=False, loc="upper right", bbox_to_anchor=(1, 1.16), fontsize=8)
     ax.set_title("Call types over time (grey: not recorded)", loc="left", fontsize=10)
     return ax

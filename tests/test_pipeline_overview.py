@@ -7,6 +7,7 @@ import pytest
 from pipeline import run_multi_file_pipeline
 from pipeline.overview import Run, describe
 from pipeline.plots import plot_call_types, plot_effort, plot_passage
+from spectrogram.plots import plot_levels
 from tests.toy_model import ToyModel
 from tests.toy_sound import noise, scene, write
 
@@ -34,6 +35,8 @@ def draw(run: Run) -> dict:
     """Every figure of the front page, really drawn."""
     axes = {"effort": plot_effort(run.effort), "calls": plot_call_types(run.events, run.effort, run.call_labels)}
     name, start_s = run.passage(10)
+    axes["levels"] = plot_levels(run.levels_like(name))
+    assert 0 <= run.moment(name) <= run.recording(name).duration_s
     axes["passage"] = plot_passage(run.recording(name), run.events_of(name), run.profile, start_s, start_s + 10)
     for ax in axes.values():
         ax.figure.canvas.draw()
