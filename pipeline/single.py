@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from pipeline.events import Span, SpanCutter, build_events
+from pipeline.events import SpanCutter, build_events
 from pipeline.provenance import provenance
 from pipeline.tables import EFFORT_TYPES, TABLES, event_types, raven_table, typed, window_types, write_parquet, write_raven, write_text
 from pipeline.traces import TraceJoiner, WindowCutter
@@ -227,10 +227,7 @@ class _Runner:
             self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
         trace = self.joiner.push(position_prob, piece.final)
         for span in self.spans.push(trace, piece.coarse_psd, boxes, self.detector.settled_s, piece.final):
-            self._events(span)
-
-    def _events(self, span: Span) -> None:
-        self.event_parts.append(build_events(span, self.profile, self.thresholds, self.recording.nyquist_hz))
+            self.event_parts.append(build_events(span, self.profile, self.thresholds, self.recording.nyquist_hz))
 
     def _levels(self, piece: Piece) -> None:
         """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
