@@ -1,0 +1,335 @@
+"""One annotation table from Raven, Audacity and CSV, whatever wrote them, and back without loss."""
+import codecs
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from preprocessing.annotations import BadAnnotation, empty_annotations, raven_table, read_annotations, write_audacity, write_csv, write_raven
+from preprocessing.recordings import RecordingIndex, describe, list_recordings
+from preprocessing.text_table import TYPES
+from tests.signals import white_noise, write
+
+HEADER = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File", "File Offset (s)", "Label", "Observateur", "Remarque"]
+ROWS = [["1", "Spectrogram 1", "1", "12.500000000", "13.250000001", "5000.0", "9000.5", "a.wav", "12.500000000", "Sifflé", "Zoé", 'sûr, "très" net'],
+        ["2", "Spectrogram 1", "2", "61.000000000", "61.125000000", "20000.0", "88000.0", "b.wav", "1.000000000", "HFPC", "Zoé", ""],
+        ["7", "Spectrogram 1", "1", "125.000000000", "125.000000000", "100.0", "200.0", "c.wav", "5.000000000", "écho ", "", "007"]]
+SEQUENCE = pd.DataFrame({"recording": ["a.wav", "b.wav", "c.wav"], "duration_s": [60.0, 60.0, 30.0]})
+OURS = ["recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "label"]
+
+
+def text_of(rows, header=HEADER, end="\r\n"):
+    return "".join("\t".join(row) + end for row in [header, *rows])
+
+
+def without(rows, *columns):
+    keep = [k for k, name in enumerate(HEADER) if name not in columns]
+    return [HEADER[k] for k in keep], [[row[k] for k in keep] for row in rows]
+
+
+def file(folder, text, name="s.Table.1.selections.txt", encoding="utf-8"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def same(a, b, but=("source", "line")):
+    pd.testing.assert_frame_equal(a.drop(columns=list(but)), b.drop(columns=list(but)), check_exact=True)
+
+
+def read_row(folder, **changed):
+    """A table of one row with some of its cells changed."""
+    row = [changed.get(name, cell) for name, cell in zip(HEADER, ROWS[0])]
+    return read_annotations(file(folder, text_of([row])), recordings=SEQUENCE)
+
+
+# --- Raven ---
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_a_table_over_several_files_in_any_encoding_and_with_any_line_end(tmp_path, encoding, end):
+    table = read_annotations(file(tmp_path, text_of(ROWS, end=end), encoding=encoding), annotator="Ann")
+    assert list(table) == [*TYPES, "Selection", "View", "Observateur", "Remarque"]
+    assert table[OURS].to_numpy(object).tolist() == [["a.wav", 0, 12.5, 13.250000001, 5000.0, 9000.5, "Sifflé"], ["b.wav", 1, 1.0, 1.125, 20000.0, 88000.0, "HFPC"],
+                                                     ["c.wav", 0, 5.0, 5.0, 100.0, 200.0, "écho "]]
+    assert table["line"].tolist() == [2, 3, 4] and set(table["source"]) == {str(tmp_path / "s.Table.1.selections.txt")} and set(table["annotator"]) == {"Ann"}
+    assert table["Remarque"].tolist() == ['sûr, "très" net', "", "007"] and table["Selection"].tolist() == ["1", "2", "7"]
+
+
+def test_a_raven_table_round_trips_without_loss(tmp_path):
+    source = file(tmp_path, text_of(ROWS), encoding="utf-16")
+    table = read_annotations(source, recordings=SEQUENCE)
+    written = write_raven(table, tmp_path / "back.txt", SEQUENCE)
+    same(read_annotations(written, recordings=SEQUENCE), table)
+    same(read_annotations(written), table)  # File Offset needs no recordings
+    assert written.read_bytes() == write_raven(read_annotations(written), tmp_path / "again.txt", SEQUENCE).read_bytes()
+    before, after = (pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, encoding=code) for path, code in ((source, "utf-16"), (written, "utf-8")))
+    pd.testing.assert_frame_equal(after[before.columns], before)  # and every cell is as Raven wrote it
+
+
+def test_a_table_without_rows_has_its_columns_and_types_and_round_trips(tmp_path):
+    for name, text in (("r.txt", text_of([])), ("labels.txt", ""), ("c.csv", "file,start,end,label\n")):
+        table = read_annotations(file(tmp_path, text, name))
+        assert len(table) == 0 and table[list(TYPES)].dtypes.equals(empty_annotations().dtypes)
+    for write_it, name in ((write_raven, "e.txt"), (write_audacity, "f.txt"), (write_csv, "g.csv")):
+        again = read_annotations(write_it(empty_annotations(), tmp_path / name))
+        assert len(again) == 0 and again[list(TYPES)].dtypes.equals(empty_annotations().dtypes)
+
+
+def test_without_file_offset_the_durations_tell_the_file(tmp_path):
+    expected = read_annotations(file(tmp_path, text_of(ROWS)))
+    for dropped, name in ((("File Offset (s)",), "all.txt"), (("File Offset (s)", "Begin File"), "all.txt"), (("File Offset (s)", "Begin File"), "a.Table.1.selections.txt")):
+        header, rows = without(ROWS, *dropped)
+        path = file(tmp_path, text_of(rows, header), name)
+        same(read_annotations(path, recordings=SEQUENCE), expected)
+        if len(dropped) == 1:
+            with pytest.raises(BadAnnotation, match="all.txt: its times count over several files .* give `recordings`"):
+                read_annotations(path)
+
+
+def test_a_table_named_after_a_recording_begins_with_it(tmp_path):
+    header, rows = without(ROWS, "File Offset (s)", "Begin File")
+    table = read_annotations(file(tmp_path, text_of(rows[:1], header), "b.Table.1.selections.txt"), recordings=SEQUENCE)
+    assert (table.loc[0, "recording"], table.loc[0, "start_s"]) == ("b.wav", 12.5)
+    table = read_annotations(file(tmp_path, text_of(rows[1:2], header), "b.Table.1.selections.txt"), recordings=SEQUENCE)
+    assert (table.loc[0, "recording"], table.loc[0, "start_s"]) == ("c.wav", 1.0)  # 61 s after b's start
+    with pytest.raises(BadAnnotation, match=r"line 2: begins at 125 s, after the end of the last recording, c.wav"):
+        read_annotations(file(tmp_path, text_of(rows[2:], header), "b.Table.1.selections.txt"), recordings=SEQUENCE)
+
+
+def test_begin_files_decide_where_a_sequence_began_and_an_open_question_is_an_error(tmp_path):
+    header, rows = without(ROWS, "File Offset (s)")
+    alone = [["1", "Spectrogram 1", "1", "12.5", "13", "5000", "9000", "b.wav", "x", "", ""]]
+    assert read_annotations(file(tmp_path, text_of(alone, header), "t.txt"), recordings=SEQUENCE).loc[0, "start_s"] == 12.5
+    uneven = SEQUENCE.assign(duration_s=[5.0, 60.0, 30.0])  # 12.5 s may lie in b.wav opened alone, or after a.wav
+    with pytest.raises(BadAnnotation, match="may begin with a.wav or b.wav; name the table after its first file"):
+        read_annotations(file(tmp_path, text_of(alone, header), "t.txt"), recordings=uneven)
+    assert read_annotations(file(tmp_path, text_of(alone, header), "b.Table.1.selections.txt"), recordings=uneven).loc[0, "start_s"] == 12.5
+    assert read_annotations(file(tmp_path, text_of(alone, header), "a.Table.1.selections.txt"), recordings=uneven).loc[0, "start_s"] == 7.5
+
+
+def test_a_selection_across_the_end_of_its_file_is_cut_in_two(tmp_path):
+    across = [*ROWS[:1], ["2", "Spectrogram 1", "1", "59.5", "61.25", "100", "200", "a.wav", "59.5", "long", "", "n"], ["3", "Spectrogram 1", "1", "61", "62", "1", "2", "b.wav", "1", "x", "", ""]]
+    table = read_annotations(file(tmp_path, text_of(across)), recordings=SEQUENCE)
+    assert table[["recording", "start_s", "end_s", "label", "line", "Remarque"]].to_numpy(object).tolist()[1:3] == [["a.wav", 59.5, 60.0, "long", 3, "n"], ["b.wav", 0.0, 1.25, "long", 3, "n"]]
+    assert table["Selection"].tolist() == ["1", "2", "2", "3"] and table.attrs["notes"] == []
+    back = read_annotations(write_raven(table, tmp_path / "back.txt", SEQUENCE), recordings=SEQUENCE)
+    same(back, table, but=("source", "line", "Selection"))
+    assert back["Selection"].tolist() == ["1", "2", "4", "3"]  # one number twice would be two views of one selection
+    through = [["1", "Spectrogram 1", "1", "59", "121", "100", "200", "a.wav", "59", "boat", "", ""], ["2", "Spectrogram 1", "1", "149", "155", "1", "2", "c.wav", "29", "end", "", ""]]
+    table = read_annotations(file(tmp_path, text_of(through)), recordings=SEQUENCE)
+    assert table[["recording", "start_s", "end_s"]].to_numpy(object).tolist() == [["a.wav", 59.0, 60.0], ["b.wav", 0.0, 60.0], ["c.wav", 0.0, 1.0], ["c.wav", 29.0, 30.0]]
+    assert "line 3: runs 5.000 s past the end of c.wav; clipped" in table.attrs["notes"][0]
+
+
+def test_in_a_file_opened_alone_it_is_clipped_and_a_rounding_is_not_worth_a_word(tmp_path):
+    alone = [["1", "Spectrogram 1", "1", "59.5", "60.7", "100", "200", "b.wav", "59.5", "x", "", ""], ["2", "Spectrogram 1", "1", "58", "60.0004", "100", "200", "b.wav", "58", "x", "", ""]]
+    table = read_annotations(file(tmp_path, text_of(alone)), recordings=SEQUENCE)
+    assert table["recording"].tolist() == ["b.wav", "b.wav"] and table["end_s"].tolist() == [60.0, 60.0]
+    assert len(table.attrs["notes"]) == 1 and "line 2: runs 0.700 s past the end of b.wav; clipped" in table.attrs["notes"][0]
+
+
+def test_of_several_views_of_a_selection_the_spectrogram_is_kept(tmp_path):
+    views = [[row[0], view, row[2], *row[3:]] for row in ROWS for view in ("Waveform 1", "Spectrogram 1")]
+    views.append(["9", "Waveform 1", *ROWS[0][2:]])  # seen only as a waveform
+    table = read_annotations(file(tmp_path, text_of(views)))
+    assert table["View"].tolist() == ["Spectrogram 1"] * 3 + ["Waveform 1"] and table["line"].tolist() == [3, 5, 7, 8]
+    assert "3 rows show a selection in a second view" in table.attrs["notes"][0]
+    twice = read_annotations(file(tmp_path, text_of([ROWS[0], ROWS[0]])))
+    assert len(twice) == 2 and twice.attrs["notes"] == []  # the same row twice is for the quality report
+
+
+@pytest.mark.parametrize("changed, fault", [
+    ({"End Time (s)": "later"}, "'End Time \\(s\\)' is 'later', not a number; correct it"),
+    ({"Begin Time (s)": ""}, "'Begin Time \\(s\\)' is blank"),
+    ({"File Offset (s)": "inf"}, "'File Offset \\(s\\)' is 'inf', not a number"),
+    ({"End Time (s)": "12.4"}, "ends before it begins"),
+    ({"Low Freq (Hz)": "9001"}, "its low frequency lies above its high"),
+    ({"Channel": "0"}, "a channel that is none; Raven counts channels from 1"),
+    ({"Begin File": " "}, "'Begin File' is blank; name the recording"),
+    ({"File Offset (s)": "60.5"}, "begins at 60.5 s of a.wav, which lasts 60 s"),
+    ({"File Offset (s)": "-1"}, "begins before the recording"),
+    ({"Label": "x\ty"}, "13 cells, the header has 12; take the surplus separator out"),
+])
+def test_a_broken_row_is_named_by_file_line_fault_and_mend(tmp_path, changed, fault):
+    with pytest.raises(BadAnnotation, match=f"s.Table.1.selections.txt, line 2: .*{fault}"):
+        read_row(tmp_path, **changed)
+
+
+def test_a_table_that_breaks_off_is_not_taken_for_whole(tmp_path):
+    text = text_of(ROWS)
+    with pytest.raises(BadAnnotation, match="line 4: breaks off after 5 of 12 cells; copy the file again"):
+        read_annotations(file(tmp_path, text[:text.index("125.000000000") + 16]))
+    trimmed = "\r\n".join(line.rstrip() for line in text.split("\r\n"))  # an editor took blanks off the ends of lines
+    assert read_annotations(file(tmp_path, trimmed))["Remarque"].tolist() == ['sûr, "très" net', "", "007"]
+
+
+def test_decimal_commas_and_quotes_of_a_spreadsheet(tmp_path):
+    row = [cell.replace(".", ",") if cell.replace(".", "").isdigit() else cell for cell in ROWS[0]]
+    quoted = [f'"{cell}"' if cell == row[9] else '"sûr, ""très"" net"' if cell == row[11] else cell for cell in row]
+    same(read_annotations(file(tmp_path, text_of([quoted]))), read_annotations(file(tmp_path, text_of(ROWS[:1]))))
+    fenced = read_annotations(file(tmp_path, text_of([ROWS[0][:9] + ['"W"', '"', "\x0bv\u2028w"]]).replace('"W"', '"""W"""')))
+    assert fenced.loc[0, ["label", "Observateur", "Remarque"]].tolist() == ['"W"', '"', "\x0bv\u2028w"]
+    same(read_annotations(write_raven(fenced, tmp_path / "back.txt")), fenced)
+
+
+def test_labels_and_annotators_are_found_or_asked_for(tmp_path):
+    header = ["Selection", "Begin Time (s)", "End Time (s)", "GROUNDTRUTH", "ECHO", "Whistle", "Analyst"]
+    path = file(tmp_path, text_of([["1", "0", "1", "w", "0", "1", "Léa"], ["2", "1", "2", "e", "1", "TRUE", " "], ["3", "2", "3", "a", "0", "0", ""]], header), "6872.220716021453.txt")
+    with pytest.raises(BadAnnotation, match="no column is known to hold labels among Selection, .* label_column"):
+        read_annotations(path)
+    with pytest.raises(BadAnnotation, match="no column 'GROUNDTRUT', perhaps 'GROUNDTRUTH'"):
+        read_annotations(path, label_column="GROUNDTRUT")
+    table = read_annotations(path, label_column="groundtruth", annotator="Max")
+    assert table["label"].tolist() == ["w", "e", "a"] and table["annotator"].tolist() == ["Léa", "Max", "Max"] and "ECHO" in table
+    assert read_annotations(path, label_column=["ECHO", "Whistle"])["label"].tolist() == ["Whistle", "ECHO+Whistle", "absent"]
+    assert set(table["recording"]) == {"6872.220716021453"}  # the table's name is all there is
+
+
+# --- which recording ---
+
+def test_recordings_are_found_whatever_path_or_ending_the_table_has(tmp_path):
+    names = ["d1/6872.220716021453.flac", "d2/6872.220716021453.flac", "d2/only.wav"]
+    index = RecordingIndex(pd.DataFrame({"recording": names, "path": [str(tmp_path / name) for name in names]}))
+    assert index.find("ONLY.WAV") == index.find("only") == index.find(r"C:\old\only.flac") == "d2/only.wav"
+    assert index.find(r"D:\whales\d1\6872.220716021453.wav") == names[0] and index.find("nobody.wav") is None
+    assert index.find("6872.220716021453.wav", tmp_path / "d2" / "x.Table.1.selections.txt") == names[1]
+    with pytest.raises(LookupError, match="d1/6872.220716021453.flac or d2/6872.220716021453.flac"):
+        index.find("6872.220716021453.wav")
+
+
+def test_recordings_in_folders_of_one_name_round_trip_through_begin_path(tmp_path):
+    recordings = pd.DataFrame({"recording": ["d1/a.wav", "d2/a.wav"], "duration_s": [10.0, 10.0], "sample_rate_hz": [96000, 8000]})
+    table = read_annotations(file(tmp_path, "file,start,end,low,high,label\nd1/a.wav,1,2,100,200,x\nd2/a.wav,3,4,100,9000,y\n", "t.csv"), recordings)
+    same(read_annotations(write_raven(table, tmp_path / "t.txt", recordings.drop(columns="sample_rate_hz")), recordings), table.assign(Selection=["1", "2"], View="Spectrogram 1"))
+    rows = raven_table(table, recordings)
+    assert rows["Begin Time (s)"].tolist() == ["1.000000000", "13.000000000"] and rows["High Freq (Hz)"].tolist() == ["200.0", "4000.0"]  # half the rate of 8 kHz
+    ambiguous = file(tmp_path, text_of(ROWS[:1]), "u.txt")
+    with pytest.raises(BadAnnotation, match="u.txt, line 2: .* may be d1/a.wav or d2/a.wav; give a 'Begin Path'"):
+        read_annotations(ambiguous, recordings)
+    with pytest.raises(ValueError, match="about 2 recordings; give `recordings`"):
+        write_raven(table, tmp_path / "v.txt")
+
+
+def test_recordings_are_listed_and_described(tmp_path):
+    for name, rate in (("BSM/6872.220716021453.wav", 48000), ("KAM/6872.220717000000.wav", 8000)):
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / name, white_noise(rate, 0.5), rate, "PCM_16")
+    (tmp_path / "KAM" / "broken.wav").write_bytes(b"")
+    table = list_recordings(tmp_path)
+    assert table["recording"].tolist() == ["BSM/6872.220716021453.wav", "KAM/6872.220717000000.wav", "KAM/broken.wav"]
+    assert table["site"].tolist() == ["BSM", "KAM", "KAM"] and table["day"].tolist() == ["2022-07-16", "2022-07-17", ""]
+    assert table["duration_s"].tolist()[:2] == [0.5, 0.5] and "zero bytes" in table.loc[2, "fault"]
+    told = describe(table, file(tmp_path, "file;site;depth_m\n6872.220716021453.wav;Baie;12,5\n".replace(",5", ""), "about.csv"))
+    assert told["site"].tolist() == ["Baie", "KAM", "KAM"] and told.loc[0, "depth_m"] == 12
+    with pytest.raises(ValueError, match="says a, b as the source of BSM"):
+        describe(table, pd.DataFrame({"file": ["6872.220716021453.wav"] * 2, "source": ["a", "b"]}))
+    with pytest.raises(FileNotFoundError, match="0 recordings found"):
+        list_recordings(tmp_path / "nothing")
+
+
+# --- Audacity, CSV, folders ---
+
+def test_audacity_labels_with_and_without_frequencies_round_trip(tmp_path):
+    text = "1.5\t2.25\tSifflé\t2\n\\\t5000.5\t9000\n3\t3\n\n4.0\t5.0\tcall\n\\\t-1.0\t7000\n"
+    path = file(tmp_path, text, "a.txt")
+    table = read_annotations(path, recordings=SEQUENCE, annotator="Zoé")
+    np.testing.assert_equal(table[OURS].to_numpy(object).tolist(), [["a.wav", 0, 1.5, 2.25, 5000.5, 9000.0, "Sifflé\t2"], ["a.wav", 0, 3.0, 3.0, np.nan, np.nan, ""],
+                                                                   ["a.wav", 0, 4.0, 5.0, np.nan, 7000.0, "call"]])
+    assert table["line"].tolist() == [1, 3, 5]
+    same(read_annotations(write_audacity(table, tmp_path / "b" / "a.txt"), SEQUENCE, annotator="Zoé"), table)
+    with pytest.raises(ValueError, match="has a tab or a line end in its 'Label'"):
+        write_raven(table, tmp_path / "x.txt")
+    with pytest.raises(ValueError, match="about 2 recordings; write a label file for each"):
+        write_audacity(pd.concat([table, table.assign(recording="b.wav")]), tmp_path / "x.txt")
+    for broken, said in (("1.5\t2\tx\nabc\n", "line 2: 'abc' is not start, end and text"), ("1\t2\tx\n\\\tlow\t5\n", "line 2: .* is not backslash, low and high")):
+        with pytest.raises(BadAnnotation, match=said):
+            read_annotations(file(tmp_path, broken, "a.txt"))
+
+
+def test_csv_under_common_names_keeps_what_else_it_holds(tmp_path):
+    text = 'file;Onset;Duration;Low Freq (kHz);High Freq (kHz);Call Type;source;ID\r\n"sub\\a.wav";1,5;0,5;2;9,5;"Si; fflé";clip 7;007\r\n\r\nB.WAV;2;1;;;x;;8\r\n'
+    path = file(tmp_path, text, "t.csv", "latin-1")
+    table = read_annotations(path, recordings=SEQUENCE)
+    np.testing.assert_equal(table[OURS].to_numpy(object).tolist(), [["a.wav", 0, 1.5, 2.0, 2000.0, 9500.0, "Si; fflé"], ["b.wav", 0, 2.0, 3.0, np.nan, np.nan, "x"]])
+    assert table["line"].tolist() == [2, 4] and table["ID"].tolist() == ["007", "8"] and table["source_in_file"].tolist() == ["clip 7", ""]
+    same(read_annotations(write_csv(table, tmp_path / "back.csv")), table)
+    same(read_annotations(write_raven(table, tmp_path / "back.txt", SEQUENCE)), table.assign(Selection=["1", "2"], View="Spectrogram 1").reindex(columns=[*TYPES, "Selection", "View", "source_in_file", "ID"]))
+    with pytest.raises(BadAnnotation, match="t.csv, line 2: 'Onset' is '2022-07-16', not a number"):
+        read_annotations(file(tmp_path, text.replace("1,5", "2022-07-16"), "t.csv"))
+    with pytest.raises(BadAnnotation, match="line 3: broken quotes"):
+        read_annotations(file(tmp_path, 'file,start,end,label\na.wav,1,2,"x"\na.wav,1,2,"y\n', "t.csv"))
+
+
+def test_a_csv_without_times_is_about_whole_recordings(tmp_path):
+    path = file(tmp_path, "file,species,recording,duration_s\nbeluga/a.wav,beluga,62018,1.863\n", "manifest.csv")
+    assert read_annotations(path).loc[0, ["recording", "start_s", "end_s", "label", "recording_in_file", "duration_s"]].tolist() == ["beluga/a.wav", 0.0, 1.863, "beluga", "62018", "1.863"]
+    assert read_annotations(path, recordings=SEQUENCE).loc[0, ["recording", "end_s"]].tolist() == ["a.wav", 60.0]
+
+
+def test_a_folder_is_joined_in_order_and_says_what_it_cannot_decide(tmp_path):
+    header, rows = without(ROWS, "Remarque")
+    file(tmp_path, text_of(ROWS[2:]), "z/s2.Table.1.selections.txt")
+    file(tmp_path, text_of(rows[:2], header), "s1.Table.1.selections.txt")
+    file(tmp_path, "Read me.\nTwo lines.\n", "README.txt")
+    file(tmp_path, "recording,site\na.wav,BSM\n", "recordings.csv")
+    table = read_annotations(tmp_path)
+    assert table["label"].tolist() == ["Sifflé", "HFPC", "écho "] and table["Remarque"].tolist() == ["", "", "007"] and table["line"].tolist() == [2, 3, 2]
+    same(read_annotations([tmp_path / "s1.Table.1.selections.txt", str(tmp_path / "z" / "*.txt")]), table)
+    file(tmp_path, "file,start,end,label\na.wav,1,2,x\n", "more.csv")
+    with pytest.raises(BadAnnotation, match="holds 1 CSV tables .* and 2 Raven selection tables .* may tell the same calls twice; say which"):
+        read_annotations(tmp_path)
+    assert len(read_annotations(tmp_path / "**" / "*.selections.txt")) == 3
+    file(tmp_path, "nonsense\n", "z/s3.Table.1.selections.txt")
+    with pytest.raises(BadAnnotation, match="s3.*no columns `Begin Time"):
+        read_annotations(tmp_path / "z")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadAnnotation, match="0 annotation files found"):
+        read_annotations(tmp_path / "empty")
+    with pytest.raises(BadAnnotation, match="cannot be read"):
+        read_annotations(tmp_path / "nothing.txt")
+    file(tmp_path, "", "empty.csv")
+    with pytest.raises(BadAnnotation, match="empty, without even a header"):
+        read_annotations(tmp_path / "empty.csv")
+
+
+# --- the pipeline's tables ---
+
+PIPELINE = """Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\tFile Offset (s)\tLabel\tDiphonic\tSNR (dB)\tLevel (dB re 1 uPa)\tscore_HFPC\tscore_Whistle
+1\tSpectrogram 1\t2\t61.25\t61.8125\t5200.5\t88000.0\t6872.220716021453.wav\t1.25\tHFPC+Whistle\tTrue\t12.3\t118.4\t0.912\t0.871
+2\tSpectrogram 1\t2\t64.0\t64.5\t2000.0\t9000.0\t6872.220716021453.wav\t4.0\tWhistle\tFalse\t\t101.0\t\t0.65
+"""
+
+
+def events():
+    return pd.DataFrame({"recording": "d1/6872.220716021453.wav", "channel": 1, "start_s": [1.25, 4.0], "end_s": [1.8125, 4.5], "low_hz": [5200.5, 2000.0], "high_hz": [99000.0, 9000.0],
+                         "labels": ["HFPC+Whistle", "Whistle"], "diphonic": [True, False], "snr_db": np.float32([12.3, np.nan]), "level_db": np.float32([118.4, 101.0]),
+                         "score_HFPC": np.float32([0.912, np.nan]), "score_Whistle": np.float32([0.871, 0.65])})
+
+
+def test_the_pipelines_selection_tables_are_read(tmp_path):
+    from pipeline import tables
+
+    name = "d1/6872.220716021453.wav"
+    made = tables.raven_table(events(), {name: 176000}, {name: 60.0})
+    assert made.to_csv(sep="\t", index=False, lineterminator="\n") == PIPELINE  # what stands above is what it writes
+    table = read_annotations(file(tmp_path, PIPELINE), recordings=pd.DataFrame({"recording": [name], "duration_s": [30.0]}))
+    assert table[["recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "label"]].to_numpy(object).tolist() == [
+        [name, 1, 1.25, 1.8125, 5200.5, 88000.0, "HFPC+Whistle"], [name, 1, 4.0, 4.5, 2000.0, 9000.0, "Whistle"]]
+    assert table["SNR (dB)"].tolist() == ["12.3", ""] and table["score_HFPC"].tolist() == ["0.912", ""]
+
+
+def test_our_writer_writes_events_as_well(tmp_path):
+    sequence = pd.DataFrame({"recording": ["d1/earlier.wav", "d1/6872.220716021453.wav"], "duration_s": [60.0, 30.0], "sample_rate_hz": 176000})
+    rows = raven_table(events(), sequence)
+    assert rows["Label"].tolist() == ["HFPC+Whistle", "Whistle"] and rows["Begin Time (s)"].tolist() == ["61.250000000", "64.000000000"] and rows["High Freq (Hz)"].tolist() == ["88000.0", "9000.0"]
+    assert rows["Channel"].tolist() == ["2", "2"] and rows["score_HFPC"].tolist()[1] == "" and rows["diphonic"].tolist() == ["True", "False"]
+    assert read_annotations(write_raven(events(), tmp_path / "e.txt", sequence))["recording"].unique().tolist() == ["d1/6872.220716021453.wav"]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_bytes(codecs.BOM_UTF16_LE + b"a")
+    with pytest.raises(BadAnnotation, match="not a text file, or broken off"):
+        read_annotations(path)
