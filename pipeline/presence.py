@@ -150,7 +150,9 @@ def call_rates(events: pd.DataFrame, effort: pd.DataFrame, *, labels: Sequence[s
             x, k, y, t = _blocks(m, unit, clock) if m is not None else np.zeros((4, 0))
             y0, t0 = _recording_blocks(events, undated, label, event_labels(events))
             rates = resampled(np.append(y, y0), np.append(t, t0), draws, rng)
-            shares = resampled(x, k, draws, rng) if 0 < x.sum() < k.sum() else (x.sum() / max(k.sum(), 1), *map(float, wilson(x.sum(), k.sum())))
+            shares = resampled(x, k, draws, rng)
+            if x.sum() in (0, k.sum()):  # none or all of the minutes: every draw is the same
+                shares = (shares[0], *map(float, wilson(x.sum(), k.sum())))
             rows.append({"site": site, "label": label, "recorded_s": round((t.sum() + t0.sum()) * 3600, 3), "listened_s": m.listened_s.sum() if m is not None else np.nan,
                          "events": int(y.sum() + y0.sum()), "events_per_hour": rates[0], "rate_low": rates[1], "rate_high": rates[2], "share": shares[0],
                          "share_low": shares[1], "share_high": shares[2], "block": unit if m is not None else "recording", "blocks": int((t > 0).sum() + (t0 > 0).sum())})
