@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -151,13 +152,15 @@ def window_rows(calls: pd.DataFrame, n_frames: int, sample_rate_hz: float, profi
     return pd.DataFrame(columns)
 
 
-def add_recording(folder: Path, name: str, path: Path, generator: SpectrogramGenerator) -> tuple[int, int]:
-    """Write the picture of one recording unless it is there; return its number of frames and its sample rate in Hz."""
+def add_recording(folder: Path, name: str, path: Path, generator: SpectrogramGenerator, channel: int = 0, padded: bool = False) -> tuple[int, int]:
+    """Write the picture of one recording unless it is there, `padded` to whole windows; return its number of frames and its sample rate in Hz."""
     final = Path(folder) / "pictures" / name
     rate_file = final.with_suffix(".rate")
     if not final.exists():
-        recording = Recording(path)
+        recording = Recording(path, channel)
         picture_db = generator.picture(recording)
+        if padded:
+            picture_db = pad_to_windows(picture_db, generator.profile)
         final.parent.mkdir(parents=True, exist_ok=True)
         rate_file.write_text(str(int(recording.sample_rate_hz)), encoding="utf-8")
         aside = final.with_suffix(".part")
@@ -167,15 +170,25 @@ def add_recording(folder: Path, name: str, path: Path, generator: SpectrogramGen
     return len(np.load(final, mmap_mode="r")), int(rate_file.read_text(encoding="utf-8"))
 
 
-def build_dataset(recordings: pd.DataFrame, truth: pd.DataFrame, folder: str | Path, profile: Profile, summary: dict | None = None) -> DataSet:
+def pad_to_windows(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
+    """The picture with NaN ("not recorded") after its end, so that its last window, or a clip shorter than a window, is whole: as at inference."""
+    size, step = profile.window_frames, profile.step_frames
+    missing = size - len(picture_db) if len(picture_db) < size else -(len(picture_db) - size) % step
+    return np.concatenate([picture_db, np.full((missing, picture_db.shape[1]), np.nan, np.float32)])
+
+
+def build_dataset(recordings: pd.DataFrame, truth: pd.DataFrame, folder: str | Path, profile: Profile, summary: dict | None = None, padded: bool = False,
+                  mark: Callable[[pd.DataFrame], pd.DataFrame] | None = None) -> DataSet:
     """Make (or finish) a data set.
 
     Parameters
     ----------
     recordings : one row per file: `recording` (unique name), `path`, `split` (train, validation, test), and whatever describes
-        it (site, boats, deployment); these columns go into the manifest.
+        it (site, boats, deployment); these columns go into the manifest. `channel`, from 0, if it is not the first.
     truth : one row per call or passage: recording, label, start_s, end_s, snr_db, audible.
     summary : anything that should be remembered with the data (seeds, parameters).
+    padded : also give the last window of a recording, and the only one of a short clip, which reach beyond its end (see `pad_to_windows`).
+    mark : adds columns to the manifest before it is written.
 
     Raises
     ------
@@ -185,24 +198,36 @@ def build_dataset(recordings: pd.DataFrame, truth: pd.DataFrame, folder: str | P
     """
     folder = Path(folder)
     check_tables(recordings, truth, profile)
-    seal = folder / "front_end.txt"
-    if seal.exists() and seal.read_text(encoding="utf-8") != front_end_key(profile):
-        raise ValueError(f"{folder}: holds pictures of another front end; give another folder or delete this one")
-    folder.mkdir(parents=True, exist_ok=True)
-    seal.write_text(front_end_key(profile), encoding="utf-8")
+    seal_folder(folder, profile, padded)
     generator, tables = SpectrogramGenerator(profile), []
     for row in tqdm(recordings.to_dict("records"), desc="pictures", unit="file"):
-        name = row["recording"].replace("/", "__") + ".npy"
-        n_frames, rate_hz = add_recording(folder, name, Path(row["path"]), generator)
+        name = picture_name(row["recording"])
+        n_frames, rate_hz = add_recording(folder, name, Path(row["path"]), generator, int(row.get("channel", 0)), padded)
         rows = window_rows(truth[truth["recording"] == row["recording"]], n_frames, rate_hz, profile)
         described = {key: value for key, value in row.items() if key not in ("path", "sample_rate_hz")} | {"picture": name}
         tables.append(rows.assign(**described))
     manifest = pd.concat(tables, ignore_index=True)
+    manifest = manifest if mark is None else mark(manifest)
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     truth.reset_index(drop=True).to_parquet(folder / "calls.parquet", index=False)
     info = {"format": FORMAT, "profile": profile.to_dict(), "recordings": len(recordings), "windows": len(manifest), "summary": summary or {}}
     (folder / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
     return DataSet(folder)
+
+
+def seal_folder(folder: Path, profile: Profile, padded: bool = False) -> None:
+    """Make a data set's folder, and note which front end its pictures are of; ValueError if it holds those of another."""
+    seal = folder / "front_end.txt"
+    made_by = front_end_key(profile) + (f"\npadded to windows of {profile.window_frames} frames, {profile.step_frames} apart" if padded else "")
+    if seal.exists() and seal.read_text(encoding="utf-8") != made_by:
+        raise ValueError(f"{folder}: holds pictures of another front end; give another folder or delete this one")
+    folder.mkdir(parents=True, exist_ok=True)
+    seal.write_text(made_by, encoding="utf-8")
+
+
+def picture_name(recording: str) -> str:
+    """File name of a recording's picture."""
+    return recording.replace("/", "__") + ".npy"
 
 
 def front_end_key(profile: Profile) -> str:
