@@ -22,14 +22,14 @@ A picture is (frames, bands) in dB re 1 µPa^2/Hz on the profile's frame grid; N
 
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from ROI.band import BandDetector, RoiBand, segment_frames
 
 CHUNK_SEGMENTS = 8
-NUMBERS = ("start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz")  # and "band"
+NUMBERS = ("start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz")
+BOX = np.dtype([*((name, "f8") for name in NUMBERS), ("band", "U16")])
 
 
 class RoiDetector:
@@ -58,16 +58,24 @@ class RoiDetector:
         the region's cells in excess of the background, in dB over the background's power in the same cells), `peak_hz` (centre of the band
         that stands out most) and `band` (name of the ROI band). Boxes come in the order in which they are finished.
         """
+        return boxes_table(self.push_records(picture_db))
+
+    def finish(self):
+        """No more frames: return the remaining boxes. The detector is used up."""
+        return boxes_table(self.finish_records())
+
+    def push_records(self, picture_db):
+        """As `push`, but a plain array of BOX records: quicker to make and to join."""
         self._waiting.append(np.asarray(picture_db))
         self._n_waiting += len(picture_db)
         found = []
         while self._n_waiting >= self.chunk_frames:
             found += self._chunk(self._take(self.chunk_frames), final=False)
-        return _boxes(found, self.frame_rate_hz)
+        return _records(found, self.frame_rate_hz)
 
-    def finish(self):
-        """No more frames: return the remaining boxes. The detector is used up."""
-        return _boxes(self._chunk(self._take(self._n_waiting), final=True), self.frame_rate_hz)
+    def finish_records(self):
+        """As `finish`, but an array of BOX records."""
+        return _records(self._chunk(self._take(self._n_waiting), final=True), self.frame_rate_hz)
 
     @property
     def settled_s(self):
@@ -148,25 +156,24 @@ def _detect_all(detector, picture_db):
     return boxes.sort_values(["start_s", "low_hz"], kind="stable", ignore_index=True)
 
 
-def _boxes(found, frame_rate_hz):
-    """DataFrame of [(band, regions)]."""
-    if not found:
-        return _no_boxes().copy()
-    parts = []
+def _records(found, frame_rate_hz):
+    """BOX records of [(band, regions)]."""
+    boxes = np.zeros(sum(len(regions) for _, regions in found), BOX)
+    at = 0
     for band, regions in found:
-        first, last = regions["first"] * band.frames_per_cell, np.minimum((regions["last"] + 1) * band.frames_per_cell, band.frames)
-        parts.append((first / frame_rate_hz, last / frame_rate_hz, band.low_hz[regions["low_band"]], band.high_hz[regions["high_band"]],
-                      10 * np.log10(np.maximum(regions["snr"], 1e-3)), band.centres_hz[regions["peak_band"]]))
-    return _frame(map(np.concatenate, zip(*parts)), [name for band, regions in found for name in [band.knobs.name] * len(regions)])
+        part = boxes[at:at + len(regions)]
+        part["start_s"] = regions["first"] * band.frames_per_cell / frame_rate_hz
+        part["end_s"] = np.minimum((regions["last"] + 1) * band.frames_per_cell, band.frames) / frame_rate_hz
+        part["low_hz"], part["high_hz"] = band.low_hz[regions["low_band"]], band.high_hz[regions["high_band"]]
+        part["snr_db"] = 10 * np.log10(np.maximum(regions["snr"], 1e-3))
+        part["peak_hz"] = band.centres_hz[regions["peak_band"]]
+        part["band"] = band.knobs.name
+        at += len(regions)
+    return boxes
 
 
-@lru_cache
-def _no_boxes():
-    """An empty frame with the columns and types of any other; made once, because most blocks end without a box and pandas is slow at making one."""
-    return _frame([np.zeros(0)] * len(NUMBERS), [])
-
-
-def _frame(numbers, names):
+def boxes_table(boxes):
+    """BOX records as a DataFrame; its columns: `RoiDetector.push`."""
     import pandas as pd
 
-    return pd.DataFrame(dict(zip(NUMBERS, numbers)) | {"band": pd.Series(names, dtype="str")})
+    return pd.DataFrame({name: boxes[name] for name in NUMBERS} | {"band": pd.Series(boxes["band"].tolist(), dtype="str")})

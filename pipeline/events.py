@@ -31,14 +31,14 @@ CONTEXT_S = 15.0       # on both sides of an event, for its background
 @dataclass
 class Span:
     """A stretch of a recording: trace (times, labels) at `trace_rate_hz` from `start_s`; coarse_psd (times, bands) in µPa^2/Hz at
-    `coarse_rate_hz`, with what lies around the span, from `coarse_start_s` (`start_s` unless given); boxes (DataFrame) that lie in it."""
+    `coarse_rate_hz`, with what lies around the span, from `coarse_start_s` (`start_s` unless given); boxes (`ROI.detector.BOX` records) that lie in it."""
 
     start_s: float
     trace: np.ndarray
     trace_rate_hz: float
     coarse_psd: np.ndarray
     coarse_rate_hz: float
-    boxes: pd.DataFrame
+    boxes: np.ndarray
     coarse_start_s: float | None = None
 
 
@@ -84,21 +84,30 @@ def build_events(span: Span, profile: Profile, thresholds: dict, nyquist_hz: flo
     recording cannot show the label), diphonic, snr_db (mean power in the event's box over the background's, less one; the background is
     the 20th percentile of each band within 15 s), level_db (mean-square sound pressure level in the box, dB re 1 µPa).
     """
+    return event_table(event_rows(span, profile, thresholds, nyquist_hz), profile)
+
+
+def event_rows(span: Span, profile: Profile, thresholds: dict, nyquist_hz: float) -> list[dict]:
+    """The events of a span as plain rows, in order; see `build_events`."""
     calls = [call for label in call_labels(profile) if label in thresholds and profile.observable(label, nyquist_hz)
              for call in _calls_of(label, span, profile, thresholds[label], nyquist_hz)]
     events = _join_labels(calls, profile)
-    diphonic = _diphonic(events, profile)
     rows = []
-    for event, both in zip(events, diphonic):
+    for event, diphonic in zip(events, _diphonic(events, profile)):
         row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "labels": "+".join(event.labels)}
-        part = span.trace[_slice(event, span.start_s, span.trace_rate_hz, len(span.trace))]
-        for i, label in enumerate(profile.labels):
-            row[f"score_{label}"] = float(part[:, i].max()) if profile.observable(label, nyquist_hz) else np.nan
+        score = span.trace[_slice(event, span.start_s, span.trace_rate_hz, len(span.trace))].max(axis=0)
+        for label, value in zip(profile.labels, score):
+            row[f"score_{label}"] = float(value) if profile.observable(label, nyquist_hz) else np.nan
         snr_db, level_db = _measure(event, span, profile)
-        rows.append(row | {"diphonic": both, "snr_db": snr_db, "level_db": level_db})
+        rows.append(row | {"diphonic": diphonic, "snr_db": snr_db, "level_db": level_db})
+    return sorted(rows, key=lambda row: (row["start_s"], row["low_hz"]))
+
+
+def event_table(rows: list[dict], profile: Profile) -> pd.DataFrame:
+    """Rows of `event_rows` as a DataFrame, with its columns and types also when there are none."""
     columns = ["start_s", "end_s", "low_hz", "high_hz", "labels", *(f"score_{x}" for x in profile.labels), "diphonic", "snr_db", "level_db"]
     types = dict.fromkeys(columns, "float64") | {"labels": "str", "diphonic": "bool"}
-    return pd.DataFrame(rows, columns=columns).astype(types).sort_values(["start_s", "low_hz"], ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).astype(types)
 
 
 def call_labels(profile: Profile) -> list[str]:
@@ -114,8 +123,7 @@ def _calls_of(label, span, profile, threshold, nyquist_hz):
     band_high = min(band_high, nyquist_hz)
     boxes = span.boxes
     near = boxes[(boxes["low_hz"] < band_high) & (boxes["high_hz"] > band_low)]
-    b_start, b_end = near["start_s"].to_numpy(float), near["end_s"].to_numpy(float)
-    b_low, b_high = near["low_hz"].to_numpy(float), near["high_hz"].to_numpy(float)
+    b_start, b_end, b_low, b_high = (near[column] for column in ("start_s", "end_s", "low_hz", "high_hz"))
     first_time = round(span.start_s * rate)  # whole numbers, so that a time has the same bits in any span
     for a, b in stretches:
         start, end = (first_time + a) / rate, (first_time + b) / rate
@@ -206,13 +214,13 @@ class SpanCutter:
         self.start_s = self.coarse_start_s = 0.0
         self.trace = np.empty((0, len(profile.labels)), np.float32)
         self.coarse = np.empty((0, profile.n_bands), np.float32)
-        self.boxes: pd.DataFrame | None = None
+        self.boxes: np.ndarray | None = None
 
-    def push(self, trace: np.ndarray, coarse_psd: np.ndarray, boxes: pd.DataFrame, boxes_until_s: float, final: bool) -> list[Span]:
+    def push(self, trace: np.ndarray, coarse_psd: np.ndarray, boxes: np.ndarray, boxes_until_s: float, final: bool) -> list[Span]:
         """Add what came; `boxes_until_s`: no later box will begin before. Returns the spans that are ready (none or one)."""
         self.trace = np.concatenate([self.trace, trace])
         self.coarse = np.concatenate([self.coarse, coarse_psd])
-        self.boxes = boxes if self.boxes is None else pd.concat([self.boxes, boxes], ignore_index=True) if len(boxes) else self.boxes
+        self.boxes = boxes if self.boxes is None else np.concatenate([self.boxes, boxes])
         end_s = self._end_s(boxes_until_s, final)
         if end_s <= self.start_s:
             return []
@@ -222,7 +230,7 @@ class SpanCutter:
                     self.boxes[self.boxes["start_s"] < end_s], self.coarse_start_s)
         kept_s = max(0.0, end_s - CONTEXT_S)
         self.trace, self.coarse = self.trace[n:], self.coarse[round((kept_s - self.coarse_start_s) * self.coarse_rate_hz):]
-        self.boxes = self.boxes[self.boxes["end_s"] > end_s].reset_index(drop=True)
+        self.boxes = self.boxes[self.boxes["end_s"] > end_s]
         self.start_s, self.coarse_start_s = end_s, kept_s
         return [span]
 

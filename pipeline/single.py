@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from pipeline.events import SpanCutter, build_events
+from pipeline.events import SpanCutter, event_rows, event_table
 from pipeline.provenance import provenance
 from pipeline.tables import EFFORT_TYPES, TABLES, event_types, raven_table, typed, window_types, write_parquet, write_raven, write_text
 from pipeline.traces import TraceJoiner, WindowCutter
-from ROI.detector import RoiDetector
+from ROI.detector import BOX, RoiDetector, boxes_table
 from spectrogram.chunks import CHUNK_S
 from spectrogram.generator import COARSE_FRAMES, Piece, SpectrogramGenerator
-from spectrogram.levels import FLOOR, Seconds, level_table
+from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
 from spectrogram.names import utc_times
 from spectrogram.profile import Profile
 from spectrogram.recording import BadRecording, Recording, reason
@@ -175,7 +175,7 @@ class _Runner:
         self.cutter, self.joiner = WindowCutter(profile), TraceJoiner(profile)
         self.spans: SpanCutter | None = None
         self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES
-        self.window_parts, self.level_parts, self.event_parts, self.region_parts = [], [], [], []
+        self.window_parts, self.level_parts, self.region_parts, self.events = [], [], [], []
         self.pending_seconds: list[Seconds] = []
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
@@ -215,9 +215,9 @@ class _Runner:
             yield *done[:2], done[2].result()
 
     def _join(self, piece: Piece, n_windows: int, window_prob: np.ndarray, position_prob: np.ndarray) -> None:
-        boxes = self.detector.push(piece.picture_db)
+        boxes = self.detector.push_records(piece.picture_db)
         if piece.final:
-            boxes = pd.concat([boxes, self.detector.finish()], ignore_index=True) if len(boxes) else self.detector.finish()
+            boxes = np.concatenate([boxes, self.detector.finish_records()])
         self.region_parts.append(boxes)
         self._levels(piece)
         self._windows(piece, window_prob)
@@ -227,16 +227,14 @@ class _Runner:
             self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
         trace = self.joiner.push(position_prob, piece.final)
         for span in self.spans.push(trace, piece.coarse_psd, boxes, self.detector.settled_s, piece.final):
-            self.event_parts.append(build_events(span, self.profile, self.thresholds, self.recording.nyquist_hz))
+            self.events += event_rows(span, self.profile, self.thresholds, self.recording.nyquist_hz)
 
     def _levels(self, piece: Piece) -> None:
         """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
         self.pending_seconds.append(piece.seconds)
         end_s = piece.seconds.start_s[-1] + piece.seconds.duration_s[-1] if len(piece.seconds.start_s) else 0.0
         if piece.final or end_s % self.level_row_s == 0:
-            meter = self.generator.front_end(self.recording.sample_rate_hz).meter
-            self.level_parts.append(level_table(Seconds.join(self.pending_seconds), meter, self.recording.sensitivity_db,
-                                                self.recording.start_utc, self.level_row_s))
+            self.level_parts.append(level_rows(Seconds.join(self.pending_seconds), self.recording.sensitivity_db, self.level_row_s))
             self.pending_seconds = []
 
     def _windows(self, piece: Piece, prob: np.ndarray) -> None:
@@ -246,7 +244,7 @@ class _Runner:
         coarse = np.concatenate([self.coarse_tail, piece.coarse_psd])
         first = np.arange(len(prob)) * step
         last = np.minimum(first + size, len(coarse))
-        table = {f"p_{x}": prob[:, i] if x not in self.missing else np.nan for i, x in enumerate(profile.labels)}
+        table = {f"p_{x}": prob[:, i] if x not in self.missing else np.full(len(prob), np.nan, np.float32) for i, x in enumerate(profile.labels)}
         for band in profile.roi_bands:
             shared = np.minimum(profile.band_high_hz, band["high_hz"]) - np.maximum(profile.band_low_hz, band["low_hz"])
             use = (shared > 0) & profile.visible_bands(self.recording.nyquist_hz)
@@ -256,14 +254,15 @@ class _Runner:
             silence = FLOOR * 10 ** (-self.recording.sensitivity_db / 10) * max(shared[use].sum(), 1.0)  # as in the picture and the levels
             table[f"level_{band['name']}_db"] = 10 * np.log10(np.maximum(means, silence))
         self.coarse_tail = coarse[len(prob) * step:]
-        frame = pd.DataFrame(table, index=range(len(prob)))
-        frame.insert(0, "start_s", (self.windows_levelled + np.arange(len(prob))) * profile.step_s)
+        table["start_s"] = (self.windows_levelled + np.arange(len(prob))) * profile.step_s
         self.windows_levelled += len(prob)
-        self.window_parts.append(frame)
+        self.window_parts.append(table)
 
     def _result(self) -> PipelineResult:
         recording, profile = self.recording, self.profile
-        events, windows, levels, regions = (_concat(parts) for parts in (self.event_parts, self.window_parts, self.level_parts, self.region_parts))
+        events, regions = event_table(self.events, profile), boxes_table(np.concatenate([np.zeros(0, BOX), *self.region_parts]))
+        windows = pd.DataFrame({column: np.concatenate([part[column] for part in self.window_parts]) for column in next(iter(self.window_parts), ())})
+        levels = level_frame(self.level_parts, self.generator.front_end(recording.sample_rate_hz).meter, recording.start_utc)
         common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
         if len(events):
             events = events.assign(start_utc=utc_times(recording.start_utc, events["start_s"]), end_utc=utc_times(recording.start_utc, events["end_s"]))
@@ -282,12 +281,6 @@ class _Runner:
                     "faults": list(recording.faults), "model_id": self.model.model_id, "provenance": self.made}
         return PipelineResult(recording, profile, typed(events.assign(**common), event_types(profile)),
                               typed(windows.assign(recording=self.name), window_types(profile)), levels, regions, typed(effort, EFFORT_TYPES), metadata)
-
-
-def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join, leaving out empty parts unless all are empty."""
-    full = [p for p in parts if len(p)]
-    return pd.concat(full, ignore_index=True) if full else parts[0] if parts else pd.DataFrame()
 
 
 _GENERATORS: dict[str, SpectrogramGenerator] = {}

@@ -26,23 +26,35 @@ class Chunk:
     final: bool
 
 
-def cut_chunks(blocks: Iterable[np.ndarray], rate_hz: int, before: int, after: int, chunk_s: int = CHUNK_S) -> Iterator[Chunk]:
-    """Yield chunks of `chunk_s` seconds with `before` and `after` samples of margin.
+def cut_chunks(blocks: Iterable[np.ndarray], rate_hz: int, before: int, after: int, chunk_s: int = CHUNK_S, scale: float = 1.0) -> Iterator[Chunk]:
+    """Yield chunks of `chunk_s` seconds with `before` and `after` samples of margin, float32.
 
     Beyond the recording's two ends the margin is the sound mirrored at its end: the frames there keep their level, and no step is made.
+
+    Parameters
+    ----------
+    blocks : samples in order, of any number type; multiplied by `scale` as they are put into their chunk, in one pass.
     """
     size = int(chunk_s * rate_hz)
-    held, start = np.empty(0, np.float32), 0  # samples [start, start + len(held)) of the recording
-    index = 0
+    index, start = 0, 0  # the chunk being filled, and the sample of the recording at the beginning of `held`
+    held, n_held = np.empty(size + after, np.float32), 0
     for block in blocks:
-        held = np.concatenate([held, block]) if len(held) else np.asarray(block, np.float32)
-        while start + len(held) > (index + 1) * size + after:
-            yield _chunk(held, start, index, size, before, after, final=False)
-            index += 1
-            keep = max(0, index * size - before)
-            held, start = held[keep - start:], keep
-    while start + len(held) > index * size:
-        yield _chunk(held, start, index, size, before, after, final=start + len(held) <= (index + 1) * size)
+        while len(block):
+            taken = block[:len(held) - n_held]
+            np.multiply(taken, np.float32(scale), out=held[n_held:n_held + len(taken)], dtype=np.float32, casting="unsafe")
+            n_held += len(taken)
+            block = block[len(taken):]
+            if n_held == len(held):  # up to the end of the chunk's margin: at least `after` samples belong to the next one
+                yield _chunk(held, start, index, size, before, after, final=False)
+                index += 1
+                keep = max(0, index * size - before)
+                tail = held[keep - start:]
+                start, n_held = keep, len(tail)
+                held = np.empty((index + 1) * size + after - start, np.float32)
+                held[:n_held] = tail
+    held = held[:n_held]
+    while start + n_held > index * size:
+        yield _chunk(held, start, index, size, before, after, final=start + n_held <= (index + 1) * size)
         index += 1
 
 

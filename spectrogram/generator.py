@@ -99,7 +99,7 @@ class SpectrogramGenerator:
     def chunks(self, recording: Recording, block_s: float = 16.0) -> Iterator[Chunk]:
         """The recording's samples as fixed chunks with margins, read `block_s` seconds at a time."""
         end = self.front_end(recording.sample_rate_hz)
-        return cut_chunks(recording.blocks(block_s), recording.sample_rate_hz, end.before, end.after)
+        return cut_chunks(recording.raw_blocks(block_s), recording.sample_rate_hz, end.before, end.after, scale=recording.scale)
 
     def process(self, chunk: Chunk, rate_hz: int, sensitivity_db: float) -> Piece:
         """Picture and levels of one chunk. Stateless: chunks may be processed side by side, in any order."""
@@ -109,13 +109,13 @@ class SpectrogramGenerator:
         n, n_seconds = last - first, -(-(chunk.last - chunk.first) // rate_hz)
         picture = np.full((n, self.profile.n_bands), np.nan, np.float32)
         psd_sum = np.zeros((n_seconds, grid.n_bins), np.float32)
-        frames = np.zeros(n_seconds, np.int64)
+        frames, ones = np.zeros(n_seconds, np.int64), np.ones(GROUP_FRAMES, np.float32)
         for offset, power in grid.power(chunk.samples, chunk.origin, first, n):
             end.picture(power, picture[offset:offset + len(power)])
             touched = range(int(offset // frame_rate), int((offset + len(power) - 1) // frame_rate) + 1)
             for second in touched:  # a group of frames may reach into the next second
                 part = power[max(0, ceil(second * frame_rate) - offset):ceil((second + 1) * frame_rate) - offset]
-                psd_sum[second] += part.sum(axis=0)
+                psd_sum[second] += ones[:len(part)] @ part
                 frames[second] += len(part)
         coarse = coarse_mean(picture) * np.float32(10 ** (-sensitivity_db / 10))
         _to_decibels(picture[:, end.visible], sensitivity_db, out=picture)
@@ -185,6 +185,6 @@ def _to_decibels(psd: np.ndarray, sensitivity_db: float, out: np.ndarray) -> Non
     """10 log10 of the visible bands (the first ones), calibrated, into `out`'s first columns."""
     visible = out[:, :psd.shape[1]]
     np.maximum(psd, np.float32(FLOOR), out=visible)
-    np.log10(visible, out=visible)
-    visible *= np.float32(10)
+    np.log(visible, out=visible)  # several times as fast as log10
+    visible *= np.float32(10 / np.log(10))
     visible -= np.float32(sensitivity_db)

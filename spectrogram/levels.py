@@ -77,7 +77,7 @@ class LevelMeter:
         half_psd = 10 ** (0.5 / PSD_BANDS_PER_DECADE)
         self.psd_centres_hz = psd_centres[psd_centres * half_psd <= rate / 2]
         low, high = self.psd_centres_hz / half_psd, self.psd_centres_hz * half_psd
-        self._psd = [w / (high - low) for w in self._weights(low, high)]
+        self._psd = [w / (high - low).astype(np.float32) for w in self._weights(low, high)]
 
     def _low_pass(self):
         """Polyphase taps (columns, factor) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
@@ -137,11 +137,11 @@ class LevelMeter:
             y, first_m = chunk.samples, chunk.origin
         else:
             x = chunk.samples[first_m * d - self.half - chunk.origin:]
-            products = self.taps @ x[:len(x) // d * d].reshape(-1, d).T  # (columns, blocks)
-            length = products.shape[1] - len(products) + 1
-            y = products[0, :length].copy()
-            for j in range(1, len(products)):
-                y += products[j, j:j + length]
+            products = x[:len(x) // d * d].reshape(-1, d) @ self.taps.T  # (blocks, columns)
+            length = len(products) - len(self.taps) + 1
+            y = products[:length, 0].copy()
+            for j in range(1, len(self.taps)):
+                y += products[j:j + length, j]
         starts = np.round((chunk.first / rate + (np.arange(3 * n) - 1) / 3) * self.fine_rate_hz).astype(np.int64) - first_m
         if chunk.final:  # at its ends, windows slide until they lie within the recording; in a short one, mirrored sound fills the rest
             starts = np.minimum(starts, chunk.last // d - first_m - self.fine_n)
@@ -149,7 +149,7 @@ class LevelMeter:
         missing = int(starts.max()) + self.fine_n - len(y)
         if missing > 0:
             y = np.pad(y, (0, missing), mode="symmetric")
-        windows = y[starts[:, None] + np.arange(self.fine_n)]
+        windows = np.stack([y[start:start + self.fine_n] for start in starts])
         windows -= windows.mean(axis=1, keepdims=True)
         windows *= self.fine_window
         spectrum = torch.fft.rfft(torch.from_numpy(windows)).numpy()
@@ -174,9 +174,11 @@ def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, star
     PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
     and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
     """
-    names = [broadband_name(meter)] + [f"TOL_{nominal_hz(f)}" for f in meter.centres_hz]
-    psd_names = [f"PSD_{f:.1f}" if f < 100 else f"PSD_{f:.0f}" for f in meter.psd_centres_hz]
-    columns = ["start_s", "duration_s", *names, *psd_names, *(f"{n}_p{p:02d}" for n in names for p in (5, 50, 95))]
+    return level_frame([level_rows(seconds, sensitivity_db, row_s)], meter, start_utc)
+
+
+def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0) -> np.ndarray:
+    """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on."""
     power = np.column_stack([seconds.broadband, seconds.band_power])
     row = (seconds.start_s // row_s).astype(int)
     rows = []
@@ -187,7 +189,16 @@ def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, star
         densities = decibels(weight @ seconds.psd[here], sensitivity_db)
         percentiles = percentile_levels(decibels(power[here], sensitivity_db))
         rows.append(np.concatenate([[seconds.start_s[here][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
-    table = pd.DataFrame(np.array(rows).reshape(len(rows), len(columns)), columns=columns)
+    return np.array(rows) if rows else np.zeros((0, 0))
+
+
+def level_frame(parts: list[np.ndarray], meter: LevelMeter, start_utc=None) -> pd.DataFrame:
+    """`level_rows` of the parts of a recording, in order, as the table."""
+    names = [broadband_name(meter)] + [f"TOL_{nominal_hz(f)}" for f in meter.centres_hz]
+    psd_names = [f"PSD_{f:.1f}" if f < 100 else f"PSD_{f:.0f}" for f in meter.psd_centres_hz]
+    columns = ["start_s", "duration_s", *names, *psd_names, *(f"{n}_p{p:02d}" for n in names for p in (5, 50, 95))]
+    full = [part for part in parts if len(part)]
+    table = pd.DataFrame(np.concatenate(full) if full else np.zeros((0, len(columns))), columns=columns)
     table.insert(0, "UTC", utc_times(start_utc, table["start_s"]))
     return table
 

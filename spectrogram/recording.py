@@ -23,6 +23,7 @@ PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the s
 CLIPPED = 0.9999
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
+UNSCALED = ("float32", 1.0)
 
 
 class BadRecording(ValueError):
@@ -122,6 +123,11 @@ class Recording:
             self.fault("no start time in the file name; times count from the start of the file, name it "
                        "SERIAL.yymmddHHMMSS or give a table of start times")
 
+    @property
+    def scale(self) -> float:
+        """What a stored sample (see `raw_blocks`) is multiplied by."""
+        return NATIVE.get(self.subtype, UNSCALED)[1]
+
     def fault(self, line: str) -> None:
         """Note a fault once."""
         if line not in self.faults:
@@ -134,7 +140,12 @@ class Recording:
         return have + 1 >= self.promised_frames
 
     def blocks(self, block_s: float = 20.0) -> Iterator[np.ndarray]:
-        """Yield the channel's samples in order, float32 (n,), `block_s` seconds at a time.
+        """Yield the channel's samples in order, float32 (n,) at full scale +-1, `block_s` seconds at a time."""
+        for block in self.raw_blocks(block_s):
+            yield np.multiply(block, np.float32(self.scale), dtype=np.float32, casting="unsafe")
+
+    def raw_blocks(self, block_s: float = 20.0) -> Iterator[np.ndarray]:
+        """Yield the samples as they are stored, integers or float32 (n,); times `scale` they are at full scale +-1.
 
         NaN and infinite samples become 0 and are counted in `bad_samples`, samples at full scale in `clipped_samples`. When the file
         breaks off, what came before is yielded, the fault is noted, and the iteration ends: it never raises for bad sound.
@@ -143,7 +154,7 @@ class Recording:
         self._lowest, self._highest = np.inf, -np.inf
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
-        native, scale = NATIVE.get(self.subtype, ("float32", 1.0))
+        native, _ = NATIVE.get(self.subtype, UNSCALED)
         held: list[np.ndarray] = []
         n_held = 0
         with soundfile.SoundFile(self.path) as f:
@@ -156,7 +167,7 @@ class Recording:
                     break
                 if len(data) == 0:
                     break
-                held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel], scale))
+                held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel]))
                 n_held += len(data)
                 while n_held >= want:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
@@ -167,21 +178,20 @@ class Recording:
             yield np.concatenate(held)
         self._note_what_was_read()
 
-    def _checked_samples(self, x: np.ndarray, scale: float) -> np.ndarray:
-        """Samples as float32 at full scale +-1, what is wrong with them counted."""
+    def _checked_samples(self, x: np.ndarray) -> np.ndarray:
+        """The samples, not-numbers replaced by 0, what is wrong with them counted."""
         if self.subtype in ("FLOAT", "DOUBLE"):
             bad = ~np.isfinite(x)
             if bad.any():
                 self.bad_samples += int(bad.sum())
                 x = np.where(bad, np.float32(0), x)
-        samples = np.multiply(x, np.float32(scale), dtype=np.float32, casting="unsafe")
         if len(x):
-            low, high = float(x.min()) * scale, float(x.max()) * scale
+            low, high = float(x.min()) * self.scale, float(x.max()) * self.scale
             if high >= CLIPPED or low <= -CLIPPED:
-                self.clipped_samples += int(np.count_nonzero(np.abs(samples) >= CLIPPED))
+                self.clipped_samples += int(np.count_nonzero(np.abs(x * np.float32(self.scale)) >= CLIPPED))
             self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
         self.frames_read += len(x)
-        return samples
+        return x
 
     def _note_what_was_read(self) -> None:
         if self.bad_samples:

@@ -58,18 +58,17 @@ class FrameGrid:
         """
         import torch  # here: importing the spectrogram room must stay quick
 
+        window = torch.from_numpy(self._window)
         windowed = torch.empty((GROUP_FRAMES, self.n_fft), dtype=torch.float32)
         spectrum = torch.empty((GROUP_FRAMES, self.n_bins), dtype=torch.complex64)
+        parts = spectrum.numpy().view(np.float32)  # real and imaginary parts in turns
         power = np.empty((GROUP_FRAMES, self.n_bins), dtype=np.float32)
-        square = np.empty_like(power)
         for offset in range(0, n_frames, GROUP_FRAMES):
             n = min(GROUP_FRAMES, n_frames - offset)
-            np.multiply(self._frames(samples, origin, first_frame + offset, n), self._window, out=windowed.numpy()[:n])
+            torch.mul(torch.from_numpy(self._frames(samples, origin, first_frame + offset, n)), window, out=windowed[:n])
             torch.fft.rfft(windowed[:n], out=spectrum[:n])
-            x = spectrum.numpy()[:n]
-            np.multiply(x.real, x.real, out=power[:n])
-            np.multiply(x.imag, x.imag, out=square[:n])
-            power[:n] += square[:n]
+            np.multiply(parts[:n], parts[:n], out=parts[:n])
+            np.add(parts[:n, ::2], parts[:n, 1::2], out=power[:n])
             power[:n, 0] *= 0.5
             power[:n, -1] *= 0.5
             yield offset, power[:n]
@@ -79,6 +78,6 @@ class FrameGrid:
         if self.whole_hop:
             start = int(self.first_sample(first_frame)) - origin
             stride = samples.strides[0]
-            return np.lib.stride_tricks.as_strided(samples[start:], (n, self.n_fft), (self.whole_hop * stride, stride), writeable=False)
+            return np.lib.stride_tricks.as_strided(samples[start:], (n, self.n_fft), (self.whole_hop * stride, stride))
         starts = self.first_sample(np.arange(first_frame, first_frame + n)) - origin
         return samples[starts[:, None] + np.arange(self.n_fft)]

@@ -16,7 +16,9 @@ class Sound:
     sample_rate_hz: int
     sensitivity_db: float = -170.0
 
-    def blocks(self, block_s: float):
+    scale = 1.0
+
+    def raw_blocks(self, block_s: float):
         size = max(1, round(block_s * self.sample_rate_hz))
         for k in range(0, len(self.samples), size):
             yield self.samples[k:k + size]

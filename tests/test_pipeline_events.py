@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ROI.detector import BOX
 from pipeline.events import CONTEXT_S, LONGEST_SPAN_S, Span, SpanCutter, bridge, build_events, hysteresis
 from spectrogram.profile import load_profile
 
@@ -10,13 +11,12 @@ PROFILE = load_profile("beluga")
 LABELS = PROFILE.labels
 RATE_HZ = 24.0  # of the trace and of the coarse picture
 THRESHOLDS = {label: {"window": 0.5, "on": 0.5, "off": 0.25} for label in LABELS}
-BOX_COLUMNS = ["start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz", "band"]
 NYQUIST_HZ = 96_000.0
 
 
-def boxes(*rows) -> pd.DataFrame:
-    """(start_s, end_s, low_hz, high_hz) -> a table of boxes."""
-    return pd.DataFrame([(*row, 10.0, row[2], "low") for row in rows], columns=BOX_COLUMNS).astype({"start_s": float, "end_s": float, "low_hz": float, "high_hz": float})
+def boxes(*rows) -> np.ndarray:
+    """(start_s, end_s, low_hz, high_hz) -> BOX records."""
+    return np.array([(*row, 10.0, row[2], "low") for row in rows], dtype=BOX)
 
 
 def span(seconds: float, *boxes_rows, psd: float = 1e5, **stretches) -> Span:
@@ -205,10 +205,10 @@ def test_a_call_longer_than_the_longest_span_is_cut_at_a_fixed_place_and_the_res
     trace, coarse, all_boxes = random_recording(900, 4, 0.1)
     trace[:, LABELS.index("BBPC")] = 0
     trace[round(100 * RATE_HZ):round(800 * RATE_HZ), LABELS.index("BBPC")] = 0.9
-    whole = build_events(Span(0.0, trace, RATE_HZ, coarse, RATE_HZ, all_boxes.iloc[:0]), PROFILE, THRESHOLDS, NYQUIST_HZ)
+    whole = build_events(Span(0.0, trace, RATE_HZ, coarse, RATE_HZ, all_boxes[:0]), PROFILE, THRESHOLDS, NYQUIST_HZ)
     by_piece = []
     for piece_s in (16.0, 4.0):
-        cut, spans = in_spans(trace, coarse, all_boxes.iloc[:0], piece_s)
+        cut, spans = in_spans(trace, coarse, all_boxes[:0], piece_s)
         by_piece.append(cut)
         assert max(b - a for a, b in spans) <= LONGEST_SPAN_S + 60
         long = cut[cut["labels"].str.contains("BBPC") & (cut["end_s"] - cut["start_s"] > 50)]

@@ -77,7 +77,7 @@ def test_saved_model_comes_back_the_same(tmp_path):
     net = network()
     model_id = save_model(tmp_path / "m", net, PROFILE, HALF, PLAIN, {"made_of": "nothing"})
     model = load_model(tmp_path / "m")
-    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["model.json", "model.onnx", "model.safetensors"]
     assert model.model_id == model_id and model.profile == PROFILE and model.labels == LABELS
     pictures_db = np.random.default_rng(0).normal(60, 10, (5, 192, 96)).astype(np.float32)
     pictures_db[:, :, 70:] = np.nan

@@ -117,8 +117,8 @@ class MultiOutputResNet(nn.Module):
     def forward_overlapping(self, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The same for windows that follow each other one tile on: (windows + tiles - 1, 1, bands, tile frames) -> logits of each window."""
         features = self.encode(tiles)
-        n = len(features) - self.tiles + 1
-        return self.decide(torch.cat([features[k:k + n] for k in range(self.tiles)], dim=2))
+        followed = [features[k:k - self.tiles + 1 or None] for k in range(self.tiles)]  # the windows' first tiles, second tiles ...
+        return self.decide(torch.cat(followed, dim=2))
 
     def pool(self, positions: torch.Tensor) -> torch.Tensor:
         """Window logit from position logits: log-mean-exp over the last axis."""

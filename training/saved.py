@@ -1,4 +1,5 @@
-"""A saved model: a folder with `model.safetensors` (weights) and `model.json` (everything else). Never a pickle.
+"""A saved model: a folder with `model.safetensors` (weights), `model.json` (everything else) and `model.onnx` (the same network for quick answers
+on a processor; a folder without it works too). Never a pickle.
 
 model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
 calibration {label: {slope, intercept, position_slope, position_intercept}}, summary of the training data and run, code version.
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
+from training.export import OnnxNet, export_onnx
 from training.model import MultiOutputResNet
 from training.thresholds import sigmoid
 
@@ -50,6 +52,7 @@ class SavedModel:
     model_id: str
     info: dict
     device: str = "cpu"
+    quick: OnnxNet | None = None  # answers windows that follow each other, on the CPU
 
     def __post_init__(self):
         net = self.net.fused() if hasattr(self.net, "fused") else self.net
@@ -75,24 +78,27 @@ class SavedModel:
                              "make them with the model's own profile")
         by_tile = overlapping and self._shares_tiles()
         windows, positions = [], []
-        with torch.inference_mode():
-            for start in range(0, max(len(pictures_db), 1), batch):
-                part = pictures_db[start:start + batch]
-                if by_tile and len(part):
-                    tiles = np.concatenate([part[:1, :-p.step_frames].reshape(-1, p.step_frames, p.n_bands), part[:, -p.step_frames:]])
-                    window, position = self.net.forward_overlapping(self._input(tiles))
-                elif len(part):
-                    window, position = self.net(self._input(part))
-                else:  # nothing asked: empty answers of the right shapes
-                    window, position = (out[:0] for out in self.net(torch.zeros(1, 1, *expected[::-1], device=self.device)))
-                windows.append(window.float().cpu().numpy())
-                positions.append(position.float().cpu().numpy())
+        for start in range(0, max(len(pictures_db), 1), batch):
+            part = pictures_db[start:start + batch]
+            if by_tile and len(part):
+                tiles = np.concatenate([part[:1, :-p.step_frames].reshape(-1, p.step_frames, p.n_bands), part[:, -p.step_frames:]])
+                window, position = self._answer(tiles, "forward_overlapping")
+            elif len(part):
+                window, position = self._answer(part, "forward")
+            else:  # nothing asked: empty answers of the right shapes
+                window, position = (out[:0] for out in self._answer(np.zeros((1, *expected), np.float32), "forward"))
+            windows.append(window)
+            positions.append(position)
         return np.concatenate(windows), np.concatenate(positions)
 
-    def _input(self, pictures_db: np.ndarray) -> torch.Tensor:
-        """(n, frames, bands) dB -> (n, 1, bands, frames), normalised, on the device."""
-        x = np.swapaxes(normalise(pictures_db, self.profile), 1, 2)[:, None]
-        return torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device)
+    def _answer(self, pictures_db: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of windows or tiles (n, frames, bands) dB, from the network's `method`."""
+        x = np.swapaxes(normalise(pictures_db, self.profile), 1, 2)[:, None]  # (n, 1, bands, frames)
+        x = np.ascontiguousarray(x, np.float32)
+        if method == "forward_overlapping" and self.quick is not None and self.device == "cpu":
+            return self.quick(x)
+        with torch.inference_mode():
+            return tuple(out.float().cpu().numpy() for out in getattr(self.net, method)(torch.from_numpy(x).to(self.device)))
 
     def _shares_tiles(self) -> bool:
         """Whether windows one step apart share their tiles: the network cuts them so, and each tile is normalised by itself."""
@@ -121,11 +127,17 @@ def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thres
     """Write `model.safetensors` and `model.json`; return the model id (folder name and the first digits of the weights' hash)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    quick = folder / "model.onnx"
+    quick.unlink(missing_ok=True)  # of an earlier model
+    if hasattr(net, "fused"):
+        fused = net.fused().cpu()
+        export_onnx(fused, torch.zeros(fused.tiles + 1, 1, profile.n_bands, profile.window_frames // fused.tiles), quick, "forward_overlapping")
     weights = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
     info = {"format": FORMAT, "model_id": f"{folder.name}-{digest}", "architecture": type(net).__name__, "arguments": net.arguments,
             "profile": profile.to_dict(), "thresholds": thresholds, "calibration": calibration, "summary": summary or {}, "code_version": code_version()}
+    info["onnx_sha256"] = hashlib.sha256(quick.read_bytes()).hexdigest() if quick.exists() else None
     (folder / "model.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
     return info["model_id"]
 
@@ -155,7 +167,17 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
-    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info)
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info))
+
+
+def _quick(folder: Path, info: dict) -> OnnxNet | None:
+    """The network as ONNX, if it was saved with this model."""
+    path = folder / "model.onnx"
+    if not info.get("onnx_sha256") or not path.exists():
+        return None
+    if hashlib.sha256(path.read_bytes()).hexdigest() != info["onnx_sha256"]:
+        raise BadModel(f"{path}: does not belong to the model.json beside it; copy the folder again, or delete model.onnx")
+    return OnnxNet(path)
 
 
 def find_folder(model: str | Path) -> Path:
