@@ -1,17 +1,46 @@
-"""python -m pipeline INPUT OUTPUT: find and name the calls in one recording or a folder of recordings.
+"""python -m pipeline INPUT OUTPUT: find and name the calls in one recording, a folder or a bucket of recordings.
 
-Exit codes: 0 done (faults of single recordings are printed and noted in effort.parquet), 2 nothing found, wrong arguments or tables
-that cannot be written, 3 nothing could be processed, 130 stopped by Ctrl-C.
+Exit codes: 0 done (faults of single recordings are printed, counted and noted in effort.parquet), 2 nothing found, wrong arguments, tables that
+cannot be written or workers that do not come, 3 nothing could be processed, 130 stopped by Ctrl-C. After any of them the same command goes on where
+it stopped.
 """
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
+    a = _parser().parse_args(arguments)
+
+    from pipeline.join import PartChanged
+    from pipeline.multi import run_multi_file_pipeline
+
+    try:
+        thresholds = dict(map(_threshold, a.threshold))
+        table = run_multi_file_pipeline(
+            a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
+            level_row_s=a.level_row_s, workers=a.workers, scheduler=a.scheduler, watch=a.watch, settle_s=a.settle_s, device=a.device, csv=a.csv,
+            raven=not a.no_raven, again=a.again, progress=not a.quiet)
+    except (ValueError, OSError, PartChanged) as error:  # nothing there, wrong arguments, a model that does not fit, a folder that cannot be written
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on where it stopped, finished recordings are kept in {a.output}", file=sys.stderr)
+        return 130
+    if table.empty:  # a live folder to which nothing came
+        print(f"0 recordings found in {a.input}", file=sys.stderr)
+        return 2
+    failed, partial = ((table["status"] == status).sum() for status in ("failed", "partial"))
+    faults = f"{failed} failed" + (f", {partial} only in part" if partial else "")
+    print(f"{len(table)} recordings, {table['duration_s'].sum() / 3600:.2f} h: {table['events'].sum()} events; {faults}. Tables in {a.output}")
+    return 3 if failed == len(table) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="Find and name the calls in hydrophone recordings.")
-    parser.add_argument("input", help="a recording, or a folder of recordings at any depth")
+    parser.add_argument("input", help="a recording, a folder of recordings at any depth, or an address: s3://bucket/prefix, https://host/folder/")
     parser.add_argument("output", help="folder for the tables")
     parser.add_argument("--model", help="folder of a saved model, or an experiment's name (default: the profile's shipped model)")
     parser.add_argument("--profile", help="species profile (default: PROFILE in .env, else beluga)")
@@ -20,34 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clock", help="time zone of the recorder's clock, e.g. America/Toronto (default: TIMEZONE in .env, else UTC)")
     parser.add_argument("--threshold", action="append", default=[], metavar="LABEL=P", help="override a threshold, e.g. Whistle=0.7; may be repeated")
     parser.add_argument("--level-row-s", type=int, default=60, help="seconds averaged in each row of levels (default 60)")
-    parser.add_argument("--workers", type=int, default=2, help="threads (default 2)")
+    parser.add_argument("--workers", type=int, help="processes, one core each (default: as many as there are cores and memory for)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://head:8786 (default: DASK_SCHEDULER_ADDRESS in .env, else this machine)")
+    parser.add_argument("--watch", action="store_true", help="go on and take up files as a recorder finishes them, until Ctrl-C")
+    parser.add_argument("--settle-s", type=float, default=10.0, help="with --watch: a file is finished when it has rested so long (default 10)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--csv", action="store_true", help="also write CSV tables")
     parser.add_argument("--no-raven", action="store_true", help="write no Raven selection tables")
-    parser.add_argument("--again", action="store_true", help="do finished recordings anew")
+    parser.add_argument("--again", action="store_true", help="do finished recordings anew, and try failed ones again")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    a = parser.parse_args(arguments)
-
-    from pipeline.multi import NothingFound, run_multi_file_pipeline
-
-    try:
-        thresholds = dict(map(_threshold, a.threshold))
-        table = run_multi_file_pipeline(
-            a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
-            level_row_s=a.level_row_s, workers=a.workers, device=a.device, csv=a.csv, raven=not a.no_raven, again=a.again, progress=not a.quiet)
-    except NothingFound as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:  # wrong arguments, a model that does not fit, a folder that cannot be written
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"stopped; the same command goes on where it stopped, finished recordings are kept in {a.output}", file=sys.stderr)
-        return 130
-    failed = int((table["status"] == "failed").sum())
-    hours = table["duration_s"].sum() / 3600
-    print(f"{len(table)} recordings, {hours:.2f} h: {table['events'].sum()} events; {failed} failed. Tables in {a.output}")
-    return 3 if failed == len(table) else 0
+    return parser
 
 
 def _threshold(text: str) -> tuple[str, float]:
@@ -60,4 +71,5 @@ def _threshold(text: str) -> tuple[str, float]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a batch system's "stop" is Ctrl-C
     sys.exit(main())

@@ -143,7 +143,7 @@ def test_ctrl_c_says_how_to_go_on(audio, model, tmp_path, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.multi.run_pipeline_single_audio", interrupted)
+    monkeypatch.setattr("pipeline.parts.run_pipeline_single_audio", interrupted)
     assert call(audio, tmp_path / "out", "--model", model) == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
 

@@ -1,0 +1,185 @@
+"""An output folder and the run that fills it: what is done, what is to do, and how what comes back is kept.
+
+On disk, below the output folder:
+- `parts/KEY.zip`: each recording's own tables (`pipeline.parts`). The file is the done mark: a recording is done when its part carries the fingerprint
+  of this run, else it is done anew.
+- `parts/claims/`: who works on what now (`pipeline.claims`).
+- `raven/KEY.Table.1.selections.txt`: a Raven selection table for each recording.
+- `events.parquet`, `windows.parquet`, `levels.parquet`, `effort.parquet`: all parts joined (`pipeline.join`), rewritten at the end of each run.
+Nothing is written through a link that leads out of the folder, and file names are made from recordings' names so that they cannot.
+"""
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.claims import Claims
+from pipeline.drafts import drafts_in
+from pipeline.fingerprint import footer, what_changed
+from pipeline.join import join_parts
+from pipeline.overrides import given_for
+from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
+from pipeline.sources import Source, local_name
+from spectrogram import __version__
+from spectrogram.names import parse_name
+from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
+
+SAY_AT_MOST = 3  # times the same fault is said; every recording has its own in `effort`
+LOOK_S = 1.0     # between two looks at recordings that another run has claimed
+JOIN = "join"    # the claim of who writes the final tables; no recording's key is so short
+
+
+class Archive:
+    """See the module's docstring.
+
+    Parameters
+    ----------
+    settings : channel, level_row_s. overrides : of `read_overrides`. say : prints a line.
+    """
+
+    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print):
+        self.folder, self.model, self.thresholds, self.settings, self.clock = folder, model, thresholds, settings, clock
+        self.overrides, self.raven, self.again, self.say = overrides, raven, again, say
+        self.said: Counter = Counter()
+        self._redone: set[str] = set()  # keys that `again` asks for and that are done by now
+        self._make_folders()
+        self.claims = Claims(folder / "parts" / "claims")
+        self._sweep()
+
+    def _make_folders(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name in ("parts", "parts/claims", "raven"):
+                if not (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
+                    raise OSError(None, "it leads to " + str((self.folder / name).resolve()))
+        except OSError as error:
+            raise OSError(f"{self.folder}: the output folder cannot be made ({error.strerror or error}); choose another one") from None
+
+    def _sweep(self) -> None:
+        """Remove drafts that killed runs left. Whoever still writes one has claimed it."""
+        for folder in (self.folder, self.folder / "parts", self.folder / "raven"):
+            for path in drafts_in(folder):
+                key = JOIN if folder == self.folder else path.name[1:].split(".zip.")[0].split(".Table.1.")[0]
+                if self.claims.take(key):
+                    with suppress(OSError):
+                        path.unlink()
+                    self.claims.free(key)
+
+    # -------------------------------------------------------------------------------------------- what is to do
+
+    def job(self, source: Source) -> Job:
+        """A recording with all that decides its tables."""
+        given = given_for(self.overrides, source.name)
+        start_utc, serial = parse_name(local_name(source.name), self.clock)
+        serial = given.get("serial") or serial
+        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(serial)
+        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated}
+        made = footer(source, recording, self.settings, self.thresholds, self.model)
+        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made)
+
+    def part(self, job: Job) -> Path:
+        return self.folder / "parts" / f"{job.key}.zip"
+
+    def raven_file(self, job: Job) -> Path:
+        return self.folder / "raven" / f"{job.key}.Table.1.selections.txt"
+
+    def is_done(self, job: Job, found: dict | None = None) -> bool:
+        """True if its part was made from the same input with the same settings, and it is no failure that another try could mend."""
+        if self.again and job.key not in self._redone:
+            return False
+        found = read_footer(self.part(job)) if found is None else found
+        return found.get("fingerprint") == job.fingerprint and (found.get("lasting", True) or job.key in self._redone)
+
+    def to_do(self, jobs: list[Job]) -> list[Job]:
+        """Those that are not done; says what is done anew and why, and which failed before."""
+        todo, anew, failed = [], Counter(), 0
+        for job in jobs:
+            found = read_footer(self.part(job))
+            if self.is_done(job, found):
+                failed += "failed" in found
+                self.raven_if_missing(job)
+                continue
+            todo.append(job)
+            if found and not self.again and found.get("fingerprint") != job.fingerprint:
+                anew[what_changed(found, job.made)] += 1
+        for why, times in anew.items():
+            self.say(f"{times} recordings are done anew: {why} changed since they were done")
+        if failed:
+            self.say(f"{failed} recordings failed before and have not changed; {self.folder / 'effort.parquet'} names them, --again tries them again")
+        return todo
+
+    def raven_if_missing(self, job: Job) -> None:
+        """Raven tables come also for recordings that were done without."""
+        path = self.raven_file(job)
+        if self.raven and not path.exists() and "failed" not in read_footer(self.part(job)):
+            write_raven_of(self.part(job), path)
+
+    def claimed(self, jobs: Iterable[Job | None], elsewhere=lambda job: None) -> Iterator[Job | None]:
+        """Those of the jobs that are ours to do. What another run works on is looked after again and again: it may die before it is done.
+
+        None: nothing just now; ask again. `elsewhere` is told of each that another run did.
+        """
+        jobs, more, others, looked = iter(jobs), True, [], 0.0
+        while more or others:
+            job = next(jobs, self) if more else None
+            if job is self:
+                more = False
+                if others:
+                    self.say(f"another run works on {len(others)} of the recordings; waiting for it")
+            elif job is not None:
+                if not self.claims.take(job.key):
+                    others.append(job)
+                elif self._still_to_do(job, elsewhere):
+                    yield job
+            elif others and time.monotonic() - looked > LOOK_S:
+                looked = time.monotonic()
+                free = [job for job in others if self.claims.take(job.key)]
+                others = [job for job in others if job not in free]
+                yield from [job for job in free if self._still_to_do(job, elsewhere)]
+            else:
+                yield None
+
+    def _still_to_do(self, job: Job, elsewhere) -> bool:
+        """False, and our claim given back, if another run did it before we came to it."""
+        if not self.is_done(job):
+            return True
+        self.claims.free(job.key)
+        elsewhere(job)
+        return False
+
+    # -------------------------------------------------------------------------------------------- what comes back
+
+    def keep(self, part: Part, job: Job) -> None:
+        """Write a recording's Raven table and then its part, which marks it done; say its faults."""
+        if part.failed:
+            self.say(part.failed)
+        for fault in part.faults:
+            self.said[fault] += 1
+            if self.said[fault] <= SAY_AT_MOST:
+                self.say(f"{printable(job.source.where)}: {fault}")
+        if self.raven or part.failed:
+            write_raven_of(part.data, self.raven_file(job))
+        write_part(part, self.part(job))
+        self._redone.add(job.key)
+        self.claims.free(job.key)
+
+    def join(self, jobs: list[Job], csv: bool, tick=lambda: None) -> pd.DataFrame:
+        """Write the final tables; return the summary. Waits while another run writes them."""
+        for fault, times in self.said.items():
+            if times > SAY_AT_MOST:
+                self.say(f"{times - SAY_AT_MOST} more recordings, named in {self.folder / 'effort.parquet'}: {fault}")
+        self.said.clear()
+        while not self.claims.take(JOIN):
+            time.sleep(LOOK_S)
+        try:
+            profile = self.model.profile
+            made = {"model_id": self.model.model_id, "profile": profile.name, "profile_hash": profile.hash(), "thresholds": self.thresholds,
+                    "code_version": __version__, "settings": self.settings, "parts": len(jobs)}
+            return join_parts(self.folder, [(self.part(job), job.fingerprint) for job in jobs], made, profile, csv, tick)
+        finally:
+            self.claims.free(JOIN)

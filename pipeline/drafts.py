@@ -1,0 +1,57 @@
+"""Files that are whole or not there: written under a temporary name beside their own, brought to the disk, renamed last.
+
+A draft's name is `.NAME.<random>.tmp`: no two writers meet in it, and nobody can have put a link in its place.
+"""
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class CannotWrite(OSError):
+    """A file of the output that cannot be written. The message names it, the fault and the mend."""
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A new, empty file to write to, which becomes `path` when all is written; whatever goes wrong, nothing half-written stays.
+
+    Raises
+    ------
+    CannotWrite
+        naming the file, the fault (disk full, not allowed, open in another program) and the mend.
+    """
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "xb"):
+            pass
+        yield unfinished
+        with open(unfinished, "r+b") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        os.replace(unfinished, path)
+    except CannotWrite:  # another file, written meanwhile
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """The error to raise for a file that cannot be written."""
+    return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); free disk space, close programs that have the file open or "
+                   "choose another output folder, then run again: finished recordings are kept")
+
+
+def drafts_in(folder: Path) -> list[Path]:
+    """Drafts below a folder (not deeper): of writers at work, or of some that were killed."""
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / e.name for e in entries if e.name.startswith(".") and e.name.endswith(".tmp")]
+    except OSError:
+        return []

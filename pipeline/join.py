@@ -1,0 +1,206 @@
+"""All parts of a run, joined into the final tables: streamed, in order of the recordings' paths, whoever finished first.
+
+Memory holds one batch of rows, and the effort: a hundred thousand recordings are joined as one hundred are. The final tables are replaced
+together when all of them are written.
+"""
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from zipfile import BadZipFile
+
+import pandas as pd
+
+from pipeline.drafts import draft
+from pipeline.events import call_labels
+from pipeline.parts import PartFile
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, typed, window_types
+from spectrogram.names import parse_name
+
+BATCH_BYTES = 32_000_000
+CSV_ROWS = 100_000
+CSV_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+class PartChanged(RuntimeError):
+    """A part is not the one that this run made or found."""
+
+
+def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile, csv: bool = False, tick: Callable[[], None] = lambda: None) -> pd.DataFrame:
+    """Join parts into `folder`/TABLE.parquet (and .csv).
+
+    Parameters
+    ----------
+    parts : (file, fingerprint) of each recording, in the order of the tables' rows. made : what stands in the tables' footers.
+    tick : called for each part, twice.
+
+    Returns
+    -------
+    Summary, one row for each recording: effort and how many events of each label it holds.
+
+    Raises
+    ------
+    PartChanged
+        where a part is missing or not of this fingerprint: another run with other settings is at work here.
+    OSError
+        where the tables cannot be written; the old ones stay.
+    """
+    efforts, level_schema = [], _schema(typed(pd.DataFrame(), LEVEL_TYPES))
+    for path, fingerprint in parts:
+        with _opened(path, fingerprint) as part:
+            efforts.append(part.table("effort"))
+            level_schema = _with_fields(level_schema, part.schema("levels"))
+        tick()
+    effort = with_gaps(_joined(efforts))
+    schemas = {"events": _schema(typed(pd.DataFrame(), event_types(profile))), "windows": _schema(typed(pd.DataFrame(), window_types(profile))),
+               "levels": _of_frame(level_schema)}
+    counts: dict[str, Counter] = defaultdict(Counter)
+    with ExitStack() as finished:  # drafts take their names when all is written
+        drafts = {table: finished.enter_context(draft(folder / f"{table}.parquet")) for table in TABLES}
+        with ExitStack() as writing:
+            writers = {table: writing.enter_context(BatchWriter(drafts[table], schema, made)) for table, schema in schemas.items()}
+            for path, fingerprint in parts:
+                with _opened(path, fingerprint) as part:
+                    for table, writer in writers.items():
+                        rows = part.table(table)
+                        writer.add(rows)
+                        if table == "events":
+                            _count(rows, counts)
+                tick()
+            with BatchWriter(drafts["effort"], _schema(effort), made) as writer:
+                writer.add(_arrow(effort))
+        if csv:
+            for table in TABLES:
+                _write_csv(drafts[table], finished.enter_context(draft(folder / f"{table}.csv")))
+    return _summary(effort, counts, profile)
+
+
+def _opened(path: Path, fingerprint: str) -> PartFile:
+    try:
+        part = PartFile(path)
+    except (OSError, BadZipFile) as error:
+        raise PartChanged(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}), though this run made or found it; run again") from None
+    if part.made.get("fingerprint") != fingerprint:
+        part.archive.close()
+        raise PartChanged(f"{path}: was made anew meanwhile, by a run with other settings or from a changed file; let the other run end and run again, "
+                          "or choose another output folder")
+    return part
+
+
+# ------------------------------------------------------------------------------------------------------------ Arrow
+
+
+class BatchWriter:
+    """Writes tables one after another into a Parquet file, in row groups of some BATCH_BYTES; columns that a table lacks are missing values."""
+
+    def __init__(self, path: Path, schema, made: dict):
+        import pyarrow.parquet as pq
+
+        self.schema = schema.with_metadata({**(schema.metadata or {}), b"sea_canary": json.dumps(made, sort_keys=True, default=str).encode()})
+        self.writer = pq.ParquetWriter(path, self.schema)
+        self.waiting, self.bytes = [], 0
+
+    def __enter__(self) -> "BatchWriter":
+        return self
+
+    def __exit__(self, *broken) -> None:
+        try:
+            if broken[0] is None:
+                self._flush()
+        finally:
+            self.writer.close()
+
+    def add(self, table) -> None:
+        if len(table):
+            self.waiting.append(table.replace_schema_metadata(None))
+            self.bytes += table.nbytes
+        if self.bytes >= BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self.waiting:
+            bare = self.schema.remove_metadata()
+            batch = pa.concat_tables([bare.empty_table(), *self.waiting], promote_options="default")
+            self.writer.write_table(batch.cast(bare).combine_chunks().replace_schema_metadata(self.schema.metadata))
+        self.waiting, self.bytes = [], 0
+
+
+def _arrow(frame: pd.DataFrame):
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _schema(frame: pd.DataFrame):
+    return _arrow(frame).schema
+
+
+def _with_fields(schema, more):
+    """The schema with the fields that it lacks: recordings at different rates have levels in different bands."""
+    known = set(schema.names)
+    for field in more:
+        if field.name not in known:
+            schema = schema.append(field)
+    return schema
+
+
+def _of_frame(schema):
+    """The schema as pandas would write it, so that it reads back the same types."""
+    return _schema(schema.remove_metadata().empty_table().to_pandas().astype({"UTC": LEVEL_TYPES["UTC"], "recording": "str"}))
+
+
+def _joined(efforts: list) -> pd.DataFrame:
+    import pyarrow as pa
+
+    frame = pa.concat_tables([e.replace_schema_metadata(None) for e in efforts]).to_pandas() if efforts else pd.DataFrame()
+    return typed(frame, EFFORT_TYPES)
+
+
+def _write_csv(parquet: Path, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with open(path, "w", encoding="utf-8", newline="") as file, pq.ParquetFile(parquet) as source:
+        file.write(",".join(source.schema_arrow.names) + "\n")
+        for batch in source.iter_batches(CSV_ROWS):
+            batch.to_pandas().to_csv(file, index=False, header=False, lineterminator="\n", date_format=CSV_TIME)
+
+
+# ------------------------------------------------------------------------------------------------------------ what was done
+
+
+def with_gaps(effort: pd.DataFrame) -> pd.DataFrame:
+    """Effort in order of time, each recording with the gap since the same recorder's last sound (negative: it overlaps an earlier
+    recording, and its reason says so). Recorders are told apart by the serials in the names; without serials all count as one."""
+    effort = effort.sort_values(["start_utc", "recording"], ignore_index=True)
+    recorder = effort["recording"].map(lambda name: parse_name(name.rsplit("/", 1)[-1])[1] or "")
+    ends = effort["end_utc"].groupby(recorder).cummax().groupby(recorder).shift()
+    effort["gap_before_s"] = (effort["start_utc"] - ends) / timedelta(seconds=1)
+    for i in effort.index[effort["gap_before_s"] < -1.0]:
+        line = f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks"
+        effort.at[i, "reason"] = "; ".join(filter(None, [effort.at[i, "reason"], line]))
+    return effort
+
+
+def _count(events, counts: dict[str, Counter]) -> None:
+    """Add a part's events to the counts of its recording: by label, diphonic ones, and all."""
+    if not len(events):
+        return
+    count = counts[events["recording"][0].as_py()]
+    for labels in events["labels"].to_pylist():
+        count.update(labels.split("+"))
+    count["diphonic"] += sum(events["diphonic"].to_pylist())
+    count["events"] += len(events)
+
+
+def _summary(effort: pd.DataFrame, counts: dict[str, Counter], profile) -> pd.DataFrame:
+    """Effort with the number of events of each label, of diphonic ones and of all, for each recording."""
+    table = effort[["recording", "start_utc", "duration_s", "sample_rate_hz", "status", "reason", "gap_before_s", "missing_labels"]].copy()
+    for what in (*call_labels(profile), "diphonic", "events"):
+        table[what] = pd.Series([counts[name][what] if name in counts else 0 for name in table["recording"]], dtype="int64")
+    return table

@@ -1,0 +1,225 @@
+"""One recording -> one set of tables -> one file.
+
+A part, `parts/KEY.zip`, holds a recording's events, windows, levels and effort (Arrow streams); its footer (the archive's comment) says what made
+it and carries the fingerprint. One file means one rename: all tables of a recording are there, or none. A recording that could not be processed has
+a part as well, with empty tables and the reason in its effort row; `lasting` says that only another file could help.
+
+`make_part` is the one function that a recording passes through, in this process or on any worker: it writes nothing, and the same job gives the
+same tables, however often and wherever it is done.
+"""
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.drafts import draft
+from pipeline.single import run_pipeline_single_audio
+from pipeline.sources import Near, OutOfRoom, Source
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, typed, window_types, write_raven
+from spectrogram.recording import BadRecording, Recording
+
+_ONE = threading.Lock()  # a process works on one recording; a second thread may meanwhile fetch the next
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording to be done, with all that decides its tables.
+
+    recording : serial, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
+    overrides. made : the footer of its part. threads : how many work on it.
+    """
+
+    source: Source
+    key: str
+    channel: int
+    clock: str | None
+    given: dict
+    recording: dict
+    thresholds: dict
+    level_row_s: int
+    made: dict
+    threads: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        return self.made["fingerprint"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length."""
+
+    key: str
+    data: bytes = field(repr=False)
+    failed: str = ""
+    faults: tuple[str, ...] = ()
+    sound_s: float = 0.0
+
+
+def part_key(name: str) -> str:
+    """A file name for a recording's part: its path flattened, with a few hex digits so that no two meet."""
+    flat = re.sub(r"[^A-Za-z0-9.\-]+", "_", name).lstrip(".")
+    return f"{flat[-100:]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+
+
+def printable(name: str) -> str:
+    """The name with a question mark for each byte that is not UTF-8."""
+    return name.encode("utf-8", "replace").decode()
+
+
+# ------------------------------------------------------------------------------------------------------------ making
+
+
+def finish(job: Job, brought, model) -> Part:
+    """The part of a recording that `brought()` brings near: whatever is wrong with it, those after it get their turn.
+
+    Raises
+    ------
+    OutOfRoom
+        where the temporary folder is full, which no other recording will mend.
+    """
+    try:
+        near = brought()
+    except OutOfRoom:
+        raise
+    except Exception as error:
+        reason = f"{printable(job.source.where)}: cannot be fetched ({error}); check the address and the connection, then run again"
+        return failed_part(job, reason, model.profile)
+    try:
+        with _ONE:
+            return make_part(job, near, model)
+    finally:
+        near.let_go()
+
+
+def make_part(job: Job, near: Near, model) -> Part:
+    """Process a recording that lies here; a fault is what its part says, never an exception."""
+    try:
+        job.source.name.encode("utf-8")
+        recording = Recording(near.path, job.channel, job.given.get("start_utc"), job.recording["serial"], clock=job.clock)
+        recording.sensitivity_db, recording.calibrated = job.recording["sensitivity_db"], job.recording["calibrated"]
+        result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=job.threads, name=job.source.name)
+    except Exception as error:
+        lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
+        return failed_part(job, _why(job, near, error), model.profile, lasting)
+    frames = {table: getattr(result, table) for table in TABLES}
+    return Part(job.key, pack(frames, job.made), faults=tuple(recording.faults), sound_s=float(result.effort["duration_s"].iloc[0]))
+
+
+def _readable(path: Path) -> bool:
+    """Whether the system gives the file out at all: then a fault is in the file, and trying again does not help."""
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+        return True
+    except OSError:
+        return False
+
+
+def _why(job: Job, near: Near, error: Exception) -> str:
+    """One line for `effort`: file, fault, mend."""
+    where = printable(job.source.where)
+    if isinstance(error, BadRecording):
+        return printable(str(error)).replace(str(near.path), where)
+    if isinstance(error, UnicodeEncodeError):
+        return f"{where}: its name is not valid UTF-8; rename the file"
+    if isinstance(error, OSError):
+        return f"{where}: cannot be read any more ({error.strerror or error}); check the file and its disk, then run again"
+    return f"{where}: could not be processed ({type(error).__name__}: {error}); run it alone with run_pipeline_single_audio to see where, and report it"
+
+
+def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
+    """Empty tables, and an effort row that says why."""
+    start_utc = job.recording["start_utc"]
+    row = {"recording": printable(job.source.name), "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
+           "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
+           "missing_labels": "+".join(profile.labels)}
+    frames = {"events": typed(pd.DataFrame(), event_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),
+              "levels": typed(pd.DataFrame(), LEVEL_TYPES), "effort": typed(pd.DataFrame([row]), EFFORT_TYPES)}
+    return Part(job.key, pack(frames, job.made | {"failed": reason, "lasting": lasting}), failed=reason)
+
+
+# ------------------------------------------------------------------------------------------------------------ the file
+
+
+def pack(frames: dict[str, pd.DataFrame], made: dict) -> bytes:
+    """Tables and footer as the bytes of a part."""
+    import pyarrow as pa
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for table, frame in frames.items():
+            arrow, sink = pa.Table.from_pandas(frame, preserve_index=False), pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, arrow.schema) as stream:
+                stream.write_table(arrow)
+            archive.writestr(zipfile.ZipInfo(f"{table}.arrow"), sink.getvalue(), zipfile.ZIP_DEFLATED, 1)  # without a time: same tables, same bytes
+        archive.comment = json.dumps(made, sort_keys=True, default=str).encode()
+    return buffer.getvalue()
+
+
+def read_footer(path: Path) -> dict:
+    """What made a part; an empty dict where there is none, or it was damaged by a crash of the machine."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.comment or b"{}")
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return {}
+
+
+class PartFile:
+    """A part opened for reading: path, or its bytes.
+
+    >>> with PartFile("parts/6872.220716021453.wav-1f2e3d4c.zip") as part:      # doctest: +SKIP
+    ...     part.table("events").to_pandas()
+    """
+
+    def __init__(self, part: Path | bytes):
+        self.archive = zipfile.ZipFile(io.BytesIO(part) if isinstance(part, bytes) else part)
+
+    def __enter__(self) -> "PartFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.archive.close()
+
+    @property
+    def made(self) -> dict:
+        return json.loads(self.archive.comment or b"{}")
+
+    def table(self, name: str):
+        """One of TABLES, as an Arrow table. BadZipFile where the file is damaged."""
+        return self._stream(name).read_all()
+
+    def schema(self, name: str):
+        return self._stream(name).schema
+
+    def _stream(self, name: str):
+        import pyarrow as pa
+
+        return pa.ipc.open_stream(self.archive.read(f"{name}.arrow"))
+
+
+def write_part(part: Part, path: Path) -> None:
+    """Write it whole; with the rename the recording is done."""
+    with draft(path) as unfinished:
+        unfinished.write_bytes(part.data)
+
+
+def write_raven_of(part: Path | bytes, path: Path) -> None:
+    """The Raven selection table of a part; none for a recording that could not be processed."""
+    with PartFile(part) as opened:
+        effort, events = opened.table("effort").to_pandas(), opened.table("events").to_pandas()
+    if effort["status"].iloc[0] == "failed":
+        path.unlink(missing_ok=True)  # of an earlier, better state of the file
+    else:
+        write_raven(raven_table(events, dict(zip(effort["recording"], effort["sample_rate_hz"]))), path)

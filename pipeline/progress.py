@@ -1,0 +1,49 @@
+"""What a run tells while it works: a bar with how many times faster than real time it goes and how long it will take, and lines."""
+from __future__ import annotations
+
+import time
+
+
+def say(line: str) -> None:
+    """Print a line above the bar."""
+    from tqdm.auto import tqdm
+
+    tqdm.write(line)
+
+
+class Bar:
+    """Counts bytes, because they are known beforehand; the length of the sound is not.
+
+    >>> with Bar(jobs, show=True) as bar:               # doctest: +SKIP
+    ...     bar.show(job, part)
+    """
+
+    def __init__(self, jobs: list, show: bool):
+        from tqdm.auto import tqdm
+
+        self.n, self.total, self.sound_s, self.began = 0, len(jobs), 0.0, time.monotonic()
+        self.bar = tqdm(total=sum(max(job.source.size, 0) for job in jobs), unit="B", unit_scale=True, disable=not show, smoothing=0.1,
+                        bar_format="{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}")
+        self._show()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+    def show(self, job=None, part=None) -> None:
+        """A recording is done, or time has passed."""
+        if job is not None:
+            self.n, self.sound_s = self.n + 1, self.sound_s + part.sound_s
+            self.bar.update(max(job.source.size, 0))
+        self._show()
+
+    def skip(self, job) -> None:
+        """Another run did it."""
+        self.total -= 1
+        self.bar.total -= max(job.source.size, 0)
+
+    def _show(self) -> None:
+        speed = self.sound_s / max(time.monotonic() - self.began, 1e-9)
+        self.bar.set_postfix_str(f"{self.n} of {self.total} recordings, {self.sound_s / 3600:.2f} h, {speed:.0f} x real time")
