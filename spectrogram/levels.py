@@ -67,6 +67,7 @@ class LevelMeter:
         self.fine_n = next_fast_len(int(np.ceil(self.fine_rate_hz)), real=True)
         self.fine_window = np.hanning(self.fine_n + 1)[:-1].astype(np.float32)
         self.fine_bin_hz = self.fine_rate_hz / self.fine_n
+        self.fine_bins = self.fine_n // 2 + 1 if self.factor == 1 else int(SPLIT_HZ / self.fine_bin_hz) + 2  # those that bands are made of
         self.lead = rate // 3 + self.half + 4 * self.factor
         self.margin = int(rate * (self.fine_n / self.fine_rate_hz - 2 / 3)) + 2 * self.half + 4 * self.factor + 1
         self.centres_hz = decidecade_centres_hz(LOWEST_HZ, rate / 2)
@@ -97,7 +98,7 @@ class LevelMeter:
     def _weights(self, low_hz, high_hz):
         """(fine bins, bands), (picture bins, bands): power in each band = fine PSD @ first + picture PSD @ second."""
         split = np.inf if self.factor == 1 else SPLIT_HZ
-        fine = overlap_weights(np.minimum(low_hz, split), np.minimum(high_hz, split), self.fine_bin_hz, self.fine_n // 2 + 1)
+        fine = overlap_weights(np.minimum(low_hz, split), np.minimum(high_hz, split), self.fine_bin_hz, self.fine_bins)
         main = overlap_weights(np.maximum(low_hz, split), np.maximum(high_hz, split), self.grid.bin_hz, self.grid.n_bins)
         return (fine * self.fine_bin_hz).astype(np.float32), (main * self.grid.bin_hz).astype(np.float32)
 
@@ -130,7 +131,7 @@ class LevelMeter:
         import torch
 
         if n == 0:
-            return np.zeros((0, self.fine_n // 2 + 1), np.float32)
+            return np.zeros((0, self.fine_bins), np.float32)
         rate, d = self.grid.rate_hz, self.factor
         first_m = -(-(chunk.origin + self.half) // d)  # first decimated sample whose taps lie in the chunk
         if self.taps is None:
@@ -152,7 +153,7 @@ class LevelMeter:
         windows = np.stack([y[start:start + self.fine_n] for start in starts])
         windows -= windows.mean(axis=1, keepdims=True)
         windows *= self.fine_window
-        spectrum = torch.fft.rfft(torch.from_numpy(windows)).numpy()
+        spectrum = torch.fft.rfft(torch.from_numpy(windows)).numpy()[:, :self.fine_bins]
         psd = spectrum.real ** 2 + spectrum.imag ** 2
         psd *= np.float32(2.0 / (self.fine_rate_hz * float(np.sum(self.fine_window.astype(np.float64) ** 2))))
         return psd.reshape(n, 3, -1).mean(axis=1)
