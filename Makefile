@@ -2,6 +2,8 @@
 #
 #   make run                               a demonstration on simulated sound
 #   make run AUDIO="/data/my recordings"   your own file or folder   [OUTPUT=folder] [PROFILE=beluga]
+#   make experiment NAME=watkins_beluga    training/experiments/NAME.yaml to results/NAME, model and analysis   [ARGS=--again]
+#   make experiments                       all that are missing or whose parameters changed                    [ARGS=--list]
 #   make test                              all tests                 [ARGS="-k levels"]
 #   make setup | bench | notebooks | clean (ALL=1: .venv too)
 
@@ -14,7 +16,7 @@ export RUN_AUDIO = $(AUDIO)
 export RUN_OUTPUT = $(OUTPUT)
 export RUN_PROFILE = $(PROFILE)
 
-.PHONY: help setup run test bench notebooks clean distclean
+.PHONY: help setup run experiment experiments test bench notebooks clean distclean
 help:
 	@grep '^#   ' Makefile | cut -c5-
 
@@ -23,6 +25,12 @@ setup:
 
 run:
 	@"$(PYTHON)" canary.py run --audio "$$RUN_AUDIO" --output "$$RUN_OUTPUT" --profile "$$RUN_PROFILE"
+
+experiment:
+	@"$(PYTHON)" canary.py experiment $(NAME) $(ARGS)
+
+experiments:
+	@"$(PYTHON)" canary.py experiment $(if $(filter --list,$(ARGS)),,--all) $(ARGS)
 
 test:
 	@"$(PYTHON)" canary.py test $(ARGS)

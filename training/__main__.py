@@ -1,0 +1,51 @@
+"""`python -m training NAME ...`: run experiments; see `training/run.py`."""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from training.run import every_experiment, run_experiment, state
+from training.spec import BadExperiment, read_experiment
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run what was asked for; 0 when all of it stands in results/, 2 for a mistake in the call or in a YAML file, 1 where a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m training", description="Run experiments: training/experiments/NAME.yaml to results/NAME/.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments to run")
+    parser.add_argument("--all", action="store_true", help="all that are missing or whose parameters changed")
+    parser.add_argument("--list", action="store_true", help="say which are done, missing or changed")
+    parser.add_argument("--again", action="store_true", help="run also what is done already, from the start")
+    options = parser.parse_args(words)
+    try:
+        chosen = every_experiment() if options.all or options.list else [read_experiment(name) for name in options.names]
+    except BadExperiment as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not chosen:
+        parser.error("name an experiment, or give --all or --list")
+    if options.list:
+        for experiment in chosen:
+            print(f"{state(experiment):8} {experiment.name:20} {experiment.question}")
+        return 0
+    return max(one(experiment, options.again) for experiment in chosen)
+
+
+def one(experiment, again: bool) -> int:
+    """Run one experiment and say how it went."""
+    from papermill import PapermillExecutionError
+
+    print(f"{experiment.name}: {state(experiment)}", flush=True)
+    begun = time.monotonic()
+    try:
+        found = run_experiment(experiment, again=again)
+    except PapermillExecutionError as error:
+        print(f"{experiment.name}: {error.ename}: {error.evalue}\nHow far it came: results/{experiment.name}/train.ipynb", file=sys.stderr)
+        return 1
+    print(f"{experiment.name}: " + ("nothing to do (--again runs it all the same)" if found == "done" and not again else
+                                    f"done in {(time.monotonic() - begun) / 60:.1f} minutes, see results/{experiment.name}/analysis.ipynb"), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

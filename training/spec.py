@@ -1,0 +1,222 @@
+"""An experiment's description: ten lines of YAML into a checked, frozen `Experiment`. Everything but the name has a default.
+
+    name: watkins_beluga
+    question: Is it a beluga? Real clips, judged on sources that were not trained on.
+    profile: watkins
+    clips:
+      - {folder: watkins, label: species, group: source}
+    names: {beluga: Beluga, "*": OtherAnimal}
+    split: {kind: grouped, by: group, folds: 5}
+
+What kind of experiment it is follows from what it names: `study` (several trainings compared), else `clips` (short recordings, one label each),
+else `annotations` (recordings with a table of boxes), else a plan of simulated deployments. A key that nobody knows is an error with a suggestion.
+
+>>> Experiment.from_dict({"name": "trial", "epoch": 3})
+Traceback (most recent call last):
+training.spec.BadExperiment: experiment trial: 'epoch' is not known; did you mean 'epochs'?
+"""
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
+
+from spectrogram.profile import Profile, load_profile
+from training.augment import Augmentation
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+STUDIES = ("leak", "sites", "boats", "size")
+SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
+RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
+SITES = ("RDL", "CAC", "BSM", "KAM")
+
+
+class BadExperiment(ValueError):
+    """An experiment that cannot be run as it is written. The message names the experiment, the fault and the mend."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How recordings are parted. kind: given (a `split` column or plan), grouped folds, leave_one_out of `by`, held_out_in_time, rows (a leak, for
+    comparison). by: the column whose values never lie on both sides."""
+
+    kind: str = "given"
+    by: str = "recording"
+    folds: int = 5
+
+
+@dataclass(frozen=True)
+class Loss:
+    """position_weight: of the positions in time beside the window. balance: "none" draws windows as they come, "labels" every label (and nothing) as
+    often, within it every group as often. smoothing: targets lie this far inside 0..1."""
+
+    position_weight: float = 0.5
+    balance: str = "none"
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment. Lengths in seconds, frequencies in Hz; see `training/experiments/` for examples."""
+
+    name: str
+    question: str = ""
+    profile: str = "beluga"
+    labels: tuple | None = None          # overrides the profile's: label names, or {head: [labels]}
+    normalisation: dict | None = None    # overrides the profile's
+    bands: dict | None = None            # overrides of the picture, e.g. {break_hz: 700}
+    study: str | None = None             # leak, sites, boats, size
+    base: str | None = None              # of a study: the experiment whose data and model it takes
+    variants: dict = field(default_factory=dict)    # of a study: what each training changes
+    clips: tuple = ()                    # [{folder, label, group, ...}], see training/clips.py
+    names: dict = field(default_factory=dict)       # what a clip's label means: a label of the profile, or nothing
+    annotations: dict | None = None      # {recordings: folder, table: file, labels: file, split columns}
+    recordings: dict = field(default_factory=lambda: RECORDINGS)  # simulated: split -> kind -> recordings for each site
+    recording_s: float = 60
+    sites: tuple = SITES
+    split: Split = Split()
+    backbone: str = "resnet"             # see training/backbones.py
+    width: int = 16
+    depth: int = 1
+    pretrained: str | None = None        # an experiment whose trunk is taken over
+    members: int = 1                     # networks of other seeds, merged into one
+    augmentation: dict = field(default_factory=dict)  # overrides of training.augment.Augmentation
+    loss: Loss = Loss()
+    epochs: int = 24
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    windows_per_epoch: int | None = None
+    patience: int = 6
+    seed: int = 0
+    target_precision: float | None = None  # aim of the thresholds; None: highest F1
+    pool: str = "mean"                   # of a clip's windows: mean or max of the logits
+    peer: bool = False
+    peer_epochs: int = 30
+    judge_events: bool = True
+    quick: bool = False
+
+    @classmethod
+    def from_dict(cls, given: dict) -> "Experiment":
+        """Check a plain dict (of YAML) and build.
+
+        Raises
+        ------
+        BadExperiment
+            for a key or value that nobody knows, with the nearest known one; for a missing name.
+        """
+        given = dict(given)
+        name = given.get("name")
+        if not name or not isinstance(name, str):
+            raise BadExperiment("an experiment needs a name: the name of its YAML file, and of its folder in results/")
+        where = f"experiment {name}"
+        check_keys(given, [f.name for f in fields(cls)], where)
+        for key, kind in (("split", Split), ("loss", Loss)):
+            if key in given:
+                part = given[key] or {}
+                if not isinstance(part, dict):
+                    raise BadExperiment(f"{where}: {key} is {part!r}; give a table, e.g. {{{', '.join(f.name for f in fields(kind))}}}")
+                check_keys(part, [f.name for f in fields(kind)], f"{where}, {key}")
+                given[key] = kind(**part)
+        check_keys(given.get("augmentation") or {}, [f.name for f in fields(Augmentation)], f"{where}, augmentation")
+        for key in ("augmentation", "names", "variants"):
+            given[key] = given.get(key) or {}
+        for key in ("clips", "sites"):
+            if key in given:
+                given[key] = tuple(given[key] or ())
+        if isinstance(given.get("labels"), list):
+            given["labels"] = tuple(given["labels"])
+        made = cls(**given)
+        made._check(where)
+        return made
+
+    def _check(self, where: str) -> None:
+        """Values that would fail an hour later fail here."""
+        for what, value, known in (("study", self.study, (None, *STUDIES)), ("split kind", self.split.kind, SPLITS),
+                                   ("loss balance", self.loss.balance, ("none", "labels")), ("pool", self.pool, ("mean", "max"))):
+            if value not in known:
+                raise BadExperiment(f"{where}: {what} {value!r} is not known; {suggestion(str(value), [k for k in known if k])}")
+        for f in fields(self):
+            default = f.default if f.default is not MISSING else None
+            value = getattr(self, f.name)
+            if isinstance(default, bool) and not isinstance(value, bool):
+                raise BadExperiment(f"{where}: {f.name} is {value!r}; give true or false")
+            if isinstance(default, (int, float)) and not isinstance(default, bool) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise BadExperiment(f"{where}: {f.name} is {value!r}; give a number")
+        for what in ("epochs", "batch_size", "width", "depth", "members", "learning_rate", "recording_s", "patience"):
+            if getattr(self, what) <= 0:
+                raise BadExperiment(f"{where}: {what} is {getattr(self, what)}; give a number above 0")
+        if self.target_precision is not None and not 0 < self.target_precision < 1:
+            raise BadExperiment(f"{where}: target_precision is {self.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
+        for entry in self.clips:
+            missing = {"folder", "label"} - set(entry if isinstance(entry, dict) else ())
+            if missing:
+                raise BadExperiment(f"{where}: a line of clips lacks {', '.join(sorted(missing))}; e.g. {{folder: watkins, label: species, group: source}}")
+
+    @property
+    def kind(self) -> str:
+        """study, clips, annotations or simulated."""
+        return "study" if self.study else "clips" if self.clips else "annotations" if self.annotations else "simulated"
+
+    def to_dict(self) -> dict:
+        """Plain dict that YAML and JSON can write; `Experiment.from_dict(e.to_dict()) == e`."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def digest(self) -> str:
+        """Twelve hex digits that change when anything that matters to the numbers changes. A default written out changes nothing."""
+        known = {key: value for key, value in self.to_dict().items() if key != "question"}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+    def front_end(self) -> Profile:
+        """The species profile with this experiment's labels, bands and normalisation."""
+        profile = load_profile(self.profile)
+        picture = profile.picture | (self.bands or {}) | ({"normalisation": self.normalisation} if self.normalisation else {})
+        profile = replace(profile, picture=picture)
+        if self.labels is None:
+            return profile
+        heads = self.labels if isinstance(self.labels, dict) else {"label": list(self.labels)}
+        known = list(profile.label_info.values())
+        info = {label: profile.label_info.get(label) or {"name": label.replace("_", " "), "band_hz": [picture["low_hz"], picture["high_hz"]],
+                                                        "min_nyquist_hz": min(k["min_nyquist_hz"] for k in known)}
+                for labels in heads.values() for label in labels}
+        return replace(profile, heads=heads, label_info=info)
+
+
+def check_keys(given: dict, known: list[str], where: str) -> None:
+    """Raise BadExperiment for the first key that is not known."""
+    for key in given:
+        if key not in known:
+            raise BadExperiment(f"{where}: {key!r} is not known; {suggestion(str(key), known)}")
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """"did you mean 'epochs'?", or all that is known."""
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def read_experiment(name: str | Path) -> Experiment:
+    """Read `training/experiments/NAME.yaml`, or the YAML file of this path.
+
+    Raises
+    ------
+    BadExperiment
+        if there is no such file, it is no YAML table, its name is not the file's, or a key is not known.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else EXPERIMENTS / f"{name}.yaml"
+    if not path.exists():
+        have = sorted(p.stem for p in EXPERIMENTS.glob("*.yaml"))
+        raise BadExperiment(f"{path}: no such experiment; {suggestion(str(name), have)}")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BadExperiment(f"{path}: not valid YAML ({str(error).splitlines()[0]}, near line {getattr(getattr(error, 'problem_mark', None), 'line', 0) + 1}); "
+                            "mend that line") from None
+    if not isinstance(given, dict):
+        raise BadExperiment(f"{path}: holds no table of parameters; begin with `name: {path.stem}`")
+    if given.get("name") != path.stem:
+        raise BadExperiment(f"{path}: its name is {given.get('name')!r}; call it {path.stem!r}, like the file")
+    return Experiment.from_dict(given)
