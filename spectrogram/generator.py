@@ -72,11 +72,11 @@ class FrontEnd:
     def __init__(self, profile: Profile, rate_hz: int):
         self.grid = FrameGrid(profile, rate_hz)
         self.meter = LevelMeter(self.grid)
-        self.visible = profile.visible_bands(rate_hz / 2)
+        self.n_visible = int(profile.visible_bands(rate_hz / 2).sum())  # the lowest ones
         weights = triangle_weights(profile.band_edges_hz, self.grid.bin_hz, self.grid.n_bins)
         self._blocks = []  # (bands, bins, weights): triangles overlap few bins, so the product is taken in narrow strips
-        for k in range(0, int(self.visible.sum()), BANDS_AT_ONCE):
-            bands = slice(k, min(k + BANDS_AT_ONCE, int(self.visible.sum())))
+        for k in range(0, self.n_visible, BANDS_AT_ONCE):
+            bands = slice(k, min(k + BANDS_AT_ONCE, self.n_visible))
             used = np.flatnonzero(weights[:, bands].any(axis=1))
             bins = slice(int(used[0]), int(used[-1]) + 1)
             self._blocks.append((bands, bins, np.ascontiguousarray(weights[bins, bands])))
@@ -118,7 +118,7 @@ class SpectrogramGenerator:
                 psd_sum[second] += ones[:len(part)] @ part
                 frames[second] += len(part)
         coarse = coarse_mean(picture) * np.float32(10 ** (-sensitivity_db / 10))
-        _to_decibels(picture[:, end.visible], sensitivity_db, out=picture)
+        _to_decibels(picture[:, :end.n_visible], sensitivity_db)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
         return Piece(first, picture, coarse, seconds, chunk.final)
 
@@ -162,7 +162,7 @@ class SpectrogramGenerator:
         picture = np.full((last - first, self.profile.n_bands), np.nan, np.float32)
         for k in range(0, len(power), GROUP_FRAMES):
             end.picture(power[k:k + GROUP_FRAMES], picture[k:k + GROUP_FRAMES])
-        _to_decibels(picture[:, end.visible], recording.sensitivity_db, out=picture)
+        _to_decibels(picture[:, :end.n_visible], recording.sensitivity_db)
         psd_db = 10 * np.log10(np.maximum(power, FLOOR)) - np.float32(recording.sensitivity_db)
         times_s = (np.arange(first, last) + 0.5) / frame_rate
         return Spectrogram(recording, self.profile, times_s, np.arange(grid.n_bins) * grid.bin_hz, psd_db, picture)
@@ -181,10 +181,9 @@ def coarse_mean(power: np.ndarray) -> np.ndarray:
     return np.add.reduceat(power, starts, axis=0) / counts[:, None]
 
 
-def _to_decibels(psd: np.ndarray, sensitivity_db: float, out: np.ndarray) -> None:
-    """10 log10 of the visible bands (the first ones), calibrated, into `out`'s first columns."""
-    visible = out[:, :psd.shape[1]]
-    np.maximum(psd, np.float32(FLOOR), out=visible)
-    np.log(visible, out=visible)  # several times as fast as log10
-    visible *= np.float32(10 / np.log(10))
-    visible -= np.float32(sensitivity_db)
+def _to_decibels(psd: np.ndarray, sensitivity_db: float) -> None:
+    """Calibrated 10 log10, in place."""
+    np.maximum(psd, np.float32(FLOOR), out=psd)
+    np.log(psd, out=psd)  # several times as fast as log10
+    psd *= np.float32(10 / np.log(10))
+    psd -= np.float32(sensitivity_db)

@@ -138,11 +138,11 @@ class LevelMeter:
             y, first_m = chunk.samples, chunk.origin
         else:
             x = chunk.samples[first_m * d - self.half - chunk.origin:]
-            products = x[:len(x) // d * d].reshape(-1, d) @ self.taps.T  # (blocks, columns)
-            length = len(products) - len(self.taps) + 1
-            y = products[:length, 0].copy()
-            for j in range(1, len(self.taps)):
-                y += products[j:j + length, j]
+            products = self.taps @ x[:len(x) // d * d].reshape(-1, d).T  # (columns, blocks)
+            length = products.shape[1] - len(products) + 1
+            y = products[0, :length].copy()
+            for j in range(1, len(products)):
+                y += products[j, j:j + length]
         starts = np.round((chunk.first / rate + (np.arange(3 * n) - 1) / 3) * self.fine_rate_hz).astype(np.int64) - first_m
         if chunk.final:  # at its ends, windows slide until they lie within the recording; in a short one, mirrored sound fills the rest
             starts = np.minimum(starts, chunk.last // d - first_m - self.fine_n)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ class SavedModel:
 
     Attributes
     ----------
-    net : the network in evaluation mode, batch norms folded in.
+    net : the network as it was trained.
     profile, thresholds, calibration, model_id, labels, info : as in `model.json`.
     """
 
@@ -55,10 +56,14 @@ class SavedModel:
     quick: OnnxNet | None = None  # answers windows that follow each other, on the CPU
 
     def __post_init__(self):
-        net = self.net.fused() if hasattr(self.net, "fused") else self.net
-        self.net = net.eval().to(self.device, memory_format=torch.channels_last)
         maps = [[self.calibration[label][key] for label in self.labels] for key in ("slope", "intercept", "position_slope", "position_intercept")]
         self._maps = [np.asarray(m, np.float32) for m in maps]
+
+    @cached_property
+    def _ready(self) -> torch.nn.Module:
+        """The network for answers: in evaluation mode, batch norms folded in, on the device."""
+        net = self.net.fused() if hasattr(self.net, "fused") else self.net
+        return net.eval().to(self.device, memory_format=torch.channels_last)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -66,7 +71,8 @@ class SavedModel:
 
     def to(self, device: str) -> "SavedModel":
         """Move the network, e.g. to "cuda"; predictions are still given back as numpy."""
-        self.net, self.device = self.net.to(device), device
+        self.device = device
+        self.__dict__.pop("_ready", None)
         return self
 
     def logits(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +104,7 @@ class SavedModel:
         if method == "forward_overlapping" and self.quick is not None and self.device == "cpu":
             return self.quick(x)
         with torch.inference_mode():
-            return tuple(out.float().cpu().numpy() for out in getattr(self.net, method)(torch.from_numpy(x).to(self.device)))
+            return tuple(out.float().cpu().numpy() for out in getattr(self._ready, method)(torch.from_numpy(x).to(self.device)))
 
     def _shares_tiles(self) -> bool:
         """Whether windows one step apart share their tiles: the network cuts them so, and each tile is normalised by itself."""
