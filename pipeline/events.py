@@ -25,7 +25,8 @@ GAP_S = {"ECHO": 0.5}  # click trains pause between clicks
 DEFAULT_GAP_S = 0.1
 MIN_OVERLAP_S = 0.04   # of a high-frequency call and a whistle, to be called diphonic
 LONGEST_SPAN_S = 600.0
-CONTEXT_S = 15.0       # on both sides of an event, for its background
+CONTEXT_S = 15.0       # on both sides of an event, for its background ...
+BACKGROUND_PERCENT = 20  # ... which is this percentile of each band
 
 
 @dataclass
@@ -196,10 +197,19 @@ def _measure(event: Call, span: Span, profile: Profile) -> tuple[float, float]:
     around = slice(max(0, when.start - int(CONTEXT_S * rate)), when.stop + int(CONTEXT_S * rate))
     width = np.minimum(profile.band_high_hz, event.high_hz)[bands] - np.maximum(profile.band_low_hz, event.low_hz)[bands]
     signal = float(psd[when][:, bands].mean(axis=0) @ width)
-    background = float(np.percentile(psd[around][:, bands], 20, axis=0) @ width)
+    background = float(percentile(psd[around][:, bands], BACKGROUND_PERCENT) @ width)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = 10 * np.log10(max(signal - background, 0.0) / background) if background > 0 else np.nan
         return (float(snr) if np.isfinite(snr) else np.nan), float(10 * np.log10(signal)) if signal > 0 else np.nan
+
+
+def percentile(values: np.ndarray, percent: float) -> np.ndarray:
+    """`np.percentile` over the first axis, several times as fast on long, narrow arrays."""
+    at = percent / 100 * (len(values) - 1)
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    ordered = np.partition(np.ascontiguousarray(values.T), (low, high), axis=1)
+    return ordered[:, low] + (at - low) * (ordered[:, high] - ordered[:, low])
 
 
 class SpanCutter:
