@@ -65,7 +65,7 @@ def site_minutes(events: pd.DataFrame, effort: pd.DataFrame, labels: Sequence[st
         for label in labels:
             which = mine[shown[label][mine]]
             if which.tobytes() not in known:
-                known[which.tobytes()] = (_covered(start_s[which], end_s[which], edges_s), _added_up(start_s[which], end_s[which], edges_s))
+                known[which.tobytes()] = (covered(start_s[which], end_s[which], edges_s), _added_up(start_s[which], end_s[which], edges_s))
             named = np.array([label == ANY or label in x.split("+") for x in kinds] + [False])
             hits = here & named[kind]
             begin, end = (called_s[hits] // 60).astype(np.int64) - first, (quiet_s[hits] // 60).astype(np.int64) - first
@@ -76,7 +76,7 @@ def site_minutes(events: pd.DataFrame, effort: pd.DataFrame, labels: Sequence[st
             yield Minutes(site, label, first, *known[which.tobytes()], counts, touched, least_s)
 
 
-def _covered(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
+def covered(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
     """Seconds of each bin that at least one stretch covers: differences of the time covered so far, which is piecewise linear."""
     if not len(start_s):
         return np.zeros(len(edges_s) - 1)
