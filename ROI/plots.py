@@ -31,7 +31,9 @@ def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=Fal
         ax.add_patch(Rectangle((left, low_khz), box.end_s - box.start_s, box.high_hz / 1e3 - low_khz, fill=False,
                                edgecolor=colours.get(box.band, OTHER), linewidth=linewidth))
         if show_snr:
-            ax.annotate(f"{box.snr_db:.0f} dB", (left, box.high_hz / 1e3), xytext=(0, 1), textcoords="offset points",
+            top = ax.transAxes.inverted().transform(ax.transData.transform((left, box.high_hz / 1e3)))[1]
+            place = {"xytext": (0, 1), "va": "bottom"} if top < 0.94 else {"xytext": (2, -2), "va": "top"}  # within the axes
+            ax.annotate(f"{box.snr_db:.0f} dB", (left, box.high_hz / 1e3), **place, textcoords="offset points",
                         fontsize=7, color=colours.get(box.band, OTHER), clip_on=True)
     return ax
 
