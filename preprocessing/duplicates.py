@@ -5,7 +5,7 @@ found by a hash of their samples, whatever the container or the name; the others
 Wang 2003): pairs that share landmarks at one offset in time are candidates, and a candidate is believed when far more of its peaks coincide
 at that offset than at those half a second to either side. Two whistles of one animal, two boats or a steady hum do not bring that about.
 
-    find_duplicates(["a.wav", "b.flac", ...])      # or a table with `recording` and `path`
+    find_duplicates("clips")      # a folder, or paths, or a table with `recording` and `path`
 
 Not found: sound played some 2 % faster or slower, and what is shared for less than some 0.2 s.
 """
@@ -20,6 +20,7 @@ import pandas as pd
 
 from preprocessing.fingerprint import BLOCK_S, LAYERS, Fingerprint, fingerprint
 from preprocessing.peak_match import near_pairs
+from preprocessing.recordings import list_recordings
 from spectrogram.recording import BadRecording, Recording
 
 COLUMNS = ["a", "b", "kind", "score", "sure", "offset_s", "overlap_s"]
@@ -39,7 +40,7 @@ def find_duplicates(recordings, near: bool = True, progress: bool = False) -> pd
 
     Parameters
     ----------
-    recordings : paths; or a table with `path` and, where the name is another, `recording`; or a dict of names and paths.
+    recordings : a folder; paths; a table with `path` and, where the name is another, `recording` (as of `list_recordings`); or a dict of names and paths.
     near : look also for the same sound where the samples differ, which takes most of the time.
 
     Returns
@@ -89,6 +90,8 @@ def find_duplicates(recordings, near: bool = True, progress: bool = False) -> pd
 
 def listed(recordings) -> list[tuple[str, Path]]:
     """(name, path) of each recording, given as for `find_duplicates`."""
+    if isinstance(recordings, (str, Path)):
+        recordings = list_recordings(recordings)
     if isinstance(recordings, pd.DataFrame):
         if "path" not in recordings:
             raise ValueError(f"the table of recordings has no column path; it has {', '.join(map(str, recordings.columns))}")

@@ -126,7 +126,7 @@ def _same_sound(manifest: pd.DataFrame, side: pd.Series, windows, sound: pd.Data
             parts.append(rows[pd.notna(sides[rows])])
         if any(one != other for one in set(sides[parts[0]]) for other in set(sides[parts[1]])):
             mine = np.unique(np.concatenate(parts))
-            what = f"{pair.a} and {pair.b}, which begins at {pair.offset_s:.2f} s of it" if pair.kind != "same samples" else f"{pair.a} and {pair.b}"
+            what = f"{pair.a} and {pair.b}" if pair.kind == "same samples" else f"{pair.b} begins at {pair.offset_s:.2f} s of {pair.a}"
             leaks.append({"kind": pair.kind, "what": what, "sides": _rows_by_side(side.iloc[mine]), "rows": len(mine), "a": pair.a, "b": pair.b,
                           "score": pair.score, "offset_s": pair.offset_s})
     return leaks
