@@ -11,6 +11,14 @@ given, so the same seed gives the same batch. Targets are (batch, labels) for th
 | band limit to a lower rate's Nyquist | recordings at 8 to 128 kHz: bands masked, labels that cannot be seen ignored |
 | stripes (Park et al. 2019, SpecAugment), light | a gap in time or frequency |
 | end of the recording within the window | clips, and the last window of every recording |
+
+Off unless an experiment asks, for short labelled clips of few animals and few recorders (they would blur where a call begins, or its pitch):
+
+| what | why |
+| --- | --- |
+| stretch in time, to 1 / (1 + stretch) .. 1 + stretch | other animals call slower or faster |
+| shift by whole bands | other animals call higher or lower |
+| noise floor raised, smooth over bands | another recorder, another sea: what lies under the calls must not name them |
 """
 from __future__ import annotations
 
@@ -47,6 +55,10 @@ class Augmentation:
     stripe_frames: int = 6
     end_share: float = 0.1
     audible_db: float = 6.0
+    stretch: float = 0.0
+    shift_bands: int = 0
+    floor_share: float = 0.0
+    floor_db: float = 15.0
 
     @classmethod
     def none(cls) -> "Augmentation":
@@ -55,6 +67,8 @@ class Augmentation:
 
 def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
     """All augmentations in their order: mix first (sound), then the hydrophone's colour and gain, then what it cannot hold."""
+    if how.stretch:
+        batch = replace(batch, picture_db=stretch(batch.picture_db, how.stretch, rng))
     if how.mix_share:
         batch = mix(batch, how, profile, rng)
     picture = batch.picture_db
@@ -62,6 +76,10 @@ def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Ge
         picture = picture + gain_and_colour_db(len(picture), picture.shape[2], how, rng)[:, None, :]
     if how.stripe_share:
         picture = stripes(picture, how, rng)
+    if how.shift_bands:
+        picture = shift_bands(picture, how.shift_bands, rng)
+    if how.floor_share:
+        picture = raise_floor(picture, how, rng)
     batch = replace(batch, picture_db=picture)
     if how.end_share:
         batch = end_early(batch, how, rng)
@@ -165,4 +183,36 @@ def stripes(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator)
             start = int(rng.integers(0, max(1, size - width)))
             picture[(k, slice(start, start + width)) if axis == 0 else (k, slice(None), slice(start, start + width))] = fill
         picture[k][:, ~visible] = np.nan
+    return picture
+
+
+def stretch(picture_db: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Every window slower or faster by its own factor; a faster one turns back at its end, so that it is filled."""
+    count, n_frames, _ = picture_db.shape
+    factor = np.exp(rng.uniform(-1, 1, (count, 1)) * np.log1p(most))
+    at = (np.arange(n_frames) * factor).astype(int)
+    at = np.where(at >= n_frames, 2 * n_frames - 2 - at, at).clip(0, n_frames - 1)
+    return np.take_along_axis(picture_db, at[:, :, None], axis=1)
+
+
+def shift_bands(picture_db: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Every window up or down by up to `most` bands; the band at the rim is repeated."""
+    count, _, n_bands = picture_db.shape
+    at = (np.arange(n_bands) - rng.integers(-most, most + 1, (count, 1))).clip(0, n_bands - 1)
+    moved = np.take_along_axis(picture_db, at[:, None, :], axis=2)
+    return np.where(np.isfinite(picture_db), moved, np.nan).astype(np.float32)
+
+
+def raise_floor(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Add noise to a share of the windows: its level within `floor_db` around the window's median, less 5 dB, coloured, fluctuating as the power of an
+    FFT bin does (exponentially distributed)."""
+    picture = picture_db.copy()
+    chosen = np.flatnonzero(rng.random(len(picture)) < how.floor_share)
+    if not len(chosen):
+        return picture
+    one = picture[chosen]
+    quiet = np.nanmedian(one[:, ::8], axis=(1, 2), keepdims=True) - 5
+    slope = gain_and_colour_db(len(chosen), one.shape[2], replace(how, gain_db=how.floor_db), rng)[:, None, :]
+    noise = quiet + slope + 10 * np.log10(rng.standard_exponential(one.shape, dtype=np.float32) + np.float32(1e-4))
+    picture[chosen] = np.logaddexp(one * np.float32(np.log(10) / 10), noise * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
     return picture

@@ -77,12 +77,13 @@ class WindowSet(Dataset):
 class EpochSampler(Sampler):
     """A new order of the windows each epoch, from (seed, epoch); numbers carry the epoch to the data set.
 
-    `per_epoch` limits an epoch to so many windows, drawn anew each time.
+    `per_epoch` limits an epoch to so many windows, drawn anew each time. `share` (size,): how often each window is drawn, with replacement.
     """
 
-    def __init__(self, size: int, seed: int, per_epoch: int | None = None):
+    def __init__(self, size: int, seed: int, per_epoch: int | None = None, share: np.ndarray | None = None):
         self.size, self.seed, self.epoch = size, seed, 0
-        self.per_epoch = min(per_epoch or size, size)
+        self.share = None if share is None else np.asarray(share, float) / np.sum(share)
+        self.per_epoch = min(per_epoch or size, size) if share is None else per_epoch or size
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
@@ -92,7 +93,8 @@ class EpochSampler(Sampler):
         return self.per_epoch
 
     def __iter__(self):
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)[:self.per_epoch]
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(self.size)[:self.per_epoch] if self.share is None else rng.choice(self.size, self.per_epoch, p=self.share)
         return iter((self.epoch * self.size + order).tolist())
 
 
@@ -101,9 +103,19 @@ def as_is(batch):
     return batch
 
 
-def loader(windows: WindowSet, batch_size: int, workers: int = 0, per_epoch: int | None = None) -> DataLoader:
+def balanced(rows: pd.DataFrame, labels: tuple, group: str = "group") -> np.ndarray:
+    """(rows,) shares that draw every combination of labels (none is one too) as often, and within it every value of `group` as often."""
+    combination = (rows[[f"target_{label}" for label in labels]] == 1).to_numpy() @ (1 << np.arange(len(labels)))
+    of_group = rows[group] if group in rows else rows["recording"]
+    table = pd.DataFrame({"combination": combination, "group": of_group.to_numpy()})
+    groups = table.groupby("combination")["group"].transform("nunique")
+    windows = table.groupby(["combination", "group"])["group"].transform("size")
+    return 1.0 / (groups * windows).to_numpy(float)
+
+
+def loader(windows: WindowSet, batch_size: int, workers: int = 0, per_epoch: int | None = None, share: np.ndarray | None = None) -> DataLoader:
     """Batches in a new order each epoch if the windows are augmented, in the manifest's order otherwise."""
-    sampler = EpochSampler(len(windows), windows.seed, per_epoch) if windows.how else None
+    sampler = EpochSampler(len(windows), windows.seed, per_epoch, share) if windows.how else None
     return DataLoader(windows, batch_size, sampler=sampler, collate_fn=as_is, num_workers=workers)
 
 

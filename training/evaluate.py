@@ -109,11 +109,11 @@ def compare(tables: dict[str, pd.DataFrame], thresholds: dict[str, dict], labels
 def false_windows_per_empty_hour(table: pd.DataFrame, thresholds: dict, labels: tuple, window_s: float, step_s: float) -> float:
     """Windows that carry a call label though no call is in them (nor touches them), per hour of such windows; NaN without any.
 
-    Overlapping windows count as `step_s` each.
+    Overlapping windows count as `step_s` each. A threshold may also be an array, one for each row.
     """
     chosen = call_labels(labels)
     target, prob = columns(table, "target", chosen), columns(table, "prob", chosen)
-    limit = np.array([thresholds[label]["window"] if isinstance(thresholds[label], dict) else thresholds[label] for label in chosen])
+    limit = np.array([thresholds[label]["window"] if isinstance(thresholds[label], dict) else thresholds[label] for label in chosen]).T
     empty = (target == 0).all(axis=1)
     hours = empty.sum() * step_s / 3600
     return float(((prob >= limit).any(axis=1) & empty).sum() / hours) if hours else float("nan")

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import yaml
+from safetensors.torch import load_file
 
 from preprocessing.dataset import DataSet, add_recording, build_dataset, front_end_key
 from preprocessing.soundscape import simulate_deployment
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
 from training.augment import Augmentation
+from training.backbones import make_net
 from training.baseline import Baseline, features
 from training.data import WindowSet
 from training.evaluate import columns, evaluate_windows, false_windows_per_empty_hour, json_ready, predict_rows, with_probabilities
 from training.fit import FitSettings, fit
-from training.model import MultiOutputResNet
-from training.saved import SavedModel, save_model
+from training.merge import take_trunk
+from training.saved import SavedModel, find_folder, save_model
+from training.spec import SITES, Experiment
 from training.thresholds import choose, reliability
 
-SITES = ("RDL", "CAC", "BSM", "KAM")
 SPLIT_SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
 BOATS = (False, True)  # recording by recording
 KINDS = {  # what is turned away from the site's own habits
@@ -38,9 +41,10 @@ KINDS = {  # what is turned away from the site's own habits
 }
 
 
-# the notebook's parameters, kept with the model
-PARAMETERS = ("name", "profile", "seed", "recordings", "recording_s", "sites", "width", "depth", "epochs", "batch_size", "learning_rate", "windows_per_epoch",
-              "augmentation", "normalisation", "bands", "target_precision", "peer", "peer_epochs", "judge_events", "quick")
+# the notebook's parameters: those of an `Experiment` with given splits
+PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
+              "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
+              "peer_epochs", "judge_events", "quick")
 
 
 def digest(value) -> str:
@@ -137,18 +141,23 @@ def forget_sound(recordings: pd.DataFrame) -> None:
 
 
 def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1) -> DataSet:
-    """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again."""
+    """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again.
+
+    Without `keep_sound` the WAVs that were simulated for this are deleted afterwards; sound that was there before is left alone.
+    """
     from tqdm.auto import tqdm
 
     data_folder, generator, tables = Path(data_folder), SpectrogramGenerator(profile), []
     for deployment in tqdm(plan, desc="deployments"):
         pictures = data_folder / name / "pictures"
+        there = (data_folder / "deployments" / deployment.folder_name / "plan.json").exists()
         recordings, truth = read_deployment(deployment, simulate(deployment, data_folder / "deployments", jobs))
+        there = there and all(Path(path).exists() for path in recordings["path"])
         if not all((pictures / f"{name.replace('/', '__')}.npy").exists() for name in recordings["recording"]):
             sound_of(deployment, data_folder, jobs)
         for row in recordings.itertuples():
             add_recording(data_folder / name, row.recording.replace("/", "__") + ".npy", Path(row.path), generator)
-        if not keep_sound:
+        if not keep_sound and not there:
             forget_sound(recordings)
         tables.append((recordings, truth))
     recordings, truth = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
@@ -160,9 +169,24 @@ def data_name(profile: Profile, plan: list[Deployment]) -> str:
     return f"{profile.name}_{digest([front_end_key(profile), [asdict(d) for d in plan]])}"
 
 
-def parameters_of(variables: dict) -> dict:
-    """The notebook's parameters among its variables."""
-    return {key: variables[key] for key in PARAMETERS}
+def spec_of(variables: dict) -> Experiment:
+    """The checked experiment that the notebook's variables describe; with `quick`, a few minutes of it."""
+    spec = Experiment.from_dict({key: variables[key] for key in PARAMETERS})
+    if not spec.quick:
+        return spec
+    return replace(spec, recordings={split: {"busy": 1} for split in SPLIT_SEEDS}, sites=spec.sites[:2], recording_s=min(spec.recording_s, 20), epochs=2, width=8)
+
+
+def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:
+    """The data set of an experiment below `data_dir`, and its plan of deployments (none for recordings with annotations)."""
+    profile, data_dir = spec.front_end(), Path(data_dir)
+    if spec.kind == "annotations":
+        from training.annotated_experiment import annotated_data
+
+        return annotated_data(spec, profile, data_dir), []
+    plan = plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites))
+    folder = data_dir / ("quick" if spec.quick else "simulated")
+    return simulated_dataset(plan, folder, data_name(profile, plan), profile, keep_sound or spec.peer, jobs), plan
 
 
 def describe(data: DataSet) -> pd.DataFrame:
@@ -175,14 +199,27 @@ def describe(data: DataSet) -> pd.DataFrame:
     return table
 
 
-def train_network(data: DataSet, profile: Profile, settings: FitSettings, folder: str | Path, width: int = 16, depth: int = 1,
-                  how: Augmentation = Augmentation(), progress: bool = True) -> tuple[MultiOutputResNet, list[dict]]:
-    """The multi-output ResNet fitted to the train split, its best epoch by the validation split, and the history."""
-    torch.manual_seed(settings.seed)
-    net = MultiOutputResNet(profile.heads, profile.n_bands, width, depth)
-    train = WindowSet(data, data.rows(split="train"), profile, how, settings.seed)
+def build_net(spec: Experiment, profile: Profile, seed: int | None = None) -> torch.nn.Module:
+    """The experiment's network, its weights drawn from the seed, its trunk taken from another experiment where one is named."""
+    torch.manual_seed(spec.seed if seed is None else seed)
+    net = make_net(spec.backbone, profile, spec.width, spec.depth)
+    if spec.pretrained:
+        take_trunk(net, load_file(find_folder(spec.pretrained) / "model.safetensors"))
+    return net
+
+
+def settings_of(spec: Experiment, seed: int | None = None, keep: str = "best") -> FitSettings:
+    """Schedule and loss of one training."""
+    return FitSettings(epochs=spec.epochs, batch_size=spec.batch_size, learning_rate=spec.learning_rate, windows_per_epoch=spec.windows_per_epoch,
+                       patience=spec.patience, seed=spec.seed if seed is None else seed, keep=keep, position_weight=spec.loss.position_weight,
+                       balance=spec.loss.balance, smoothing=spec.loss.smoothing)
+
+
+def train_network(data: DataSet, profile: Profile, spec: Experiment, folder: str | Path, progress: bool = True) -> tuple[torch.nn.Module, list[dict]]:
+    """The experiment's network fitted to the train split, its best epoch by the validation split, and the history."""
+    train = WindowSet(data, data.rows(split="train"), profile, Augmentation(**spec.augmentation), spec.seed)
     validation = WindowSet(data, data.rows(split="validation"), profile)
-    return fit(net, train, validation, settings, folder, progress)
+    return fit(build_net(spec, profile), train, validation, settings_of(spec), folder, progress)
 
 
 def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None) -> SavedModel:
@@ -230,7 +267,8 @@ def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.Data
     """Predictions and metrics on validation and test; predictions hold a `split` column and everything the metrics need."""
     profile, labels = model.profile, model.profile.labels
     tables = {split: predict_rows(model, data, data.rows(split=split)) for split in ("validation", "test")}
-    metrics = {"simulated": True, "labels": list(labels), "thresholds": model.thresholds}
+    metrics = {"kind": "windows", "simulated": bool(data.info["summary"].get("simulated")), "labels": list(labels), "thresholds": model.thresholds,
+               "window_s": profile.window_s, "step_s": profile.step_s}
     for split, table in tables.items():
         metrics[split] = evaluate_windows(table, model.thresholds, labels, draws)
         metrics[split]["false_windows_per_empty_hour"] = false_windows_per_empty_hour(table, model.thresholds, labels, profile.window_s, profile.step_s)
@@ -239,23 +277,35 @@ def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.Data
     return pd.concat(tables.values(), ignore_index=True), metrics
 
 
-def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel, data: DataSet, predictions: pd.DataFrame, metrics: dict, parameters: dict) -> str:
-    """Write model, metrics.json, predictions.parquet, parameters.yaml and model_card.md; return the model id."""
-    import yaml
+def beside(predictions: pd.DataFrame, metrics: dict, tables: dict[str, pd.DataFrame], limits: dict[str, dict], labels: tuple) -> tuple[pd.DataFrame, dict]:
+    """Predictions with the probabilities of the other methods (METHOD_LABEL, test rows), and metrics with their figures and thresholds."""
+    predictions, test = predictions.copy(), (predictions["split"] == "test").to_numpy()
+    for method, table in tables.items():
+        if method == "network":
+            continue
+        for label in labels:
+            predictions.loc[test, f"{method}_{label}"] = table[f"prob_{label}"].to_numpy(np.float32)
+        metrics[method] = evaluate_windows(table, limits[method], labels) | {"thresholds": limits[method]}
+    return predictions, metrics
 
+
+def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel, data: DataSet, predictions: pd.DataFrame, metrics: dict, spec: Experiment) -> str:
+    """Write model, metrics.json, predictions.parquet, parameters.yaml, model_card.md and data_card.md; return the model id."""
+    from training.data_card import window_data_card
     from training.model_card import model_card
 
     folder = Path(folder)
     manifest = data.manifest
-    summary = {"simulated": True, "parameters": json_ready(parameters),
+    summary = {"simulated": metrics["simulated"], "parameters": spec.to_dict(), "experiment": spec.digest(),
                "windows": {split: int(count) for split, count in manifest["split"].value_counts().items()},
                "recordings": {split: int(part["recording"].nunique()) for split, part in manifest.groupby("split")},
                "hours": {split: round(float(part.groupby("recording")["duration_s"].first().sum()) / 3600, 3) for split, part in manifest.groupby("split")}}
     model_id = save_model(folder, net, model.profile, model.thresholds, model.calibration, summary)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")
-    (folder / "parameters.yaml").write_text(yaml.safe_dump(json_ready(parameters), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (folder / "parameters.yaml").write_text(yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
     (folder / "model_card.md").write_text(model_card(model_id, model, net, metrics, summary), encoding="utf-8")
+    (folder / "data_card.md").write_text(window_data_card(spec, data), encoding="utf-8")
     return model_id
 
 

@@ -1,7 +1,7 @@
 """The training loop: Lightning around the network, the same on CPU and on CUDA, resumable, seeded.
 
 On disk, in `checkpoints/` of the run's folder (git-ignored): `last.ckpt` after every epoch, and `best.ckpt`, the epoch with the
-highest validation macro average precision. A run that finds `last.ckpt` goes on from there and ends where an uninterrupted run would
+highest validation macro average precision (with `keep: last` the last one, where there is nothing to choose by). A run that finds `last.ckpt` goes on from there and ends where an uninterrupted run would
 have: the order of windows, their augmentation and the dropout depend on seed, epoch and step; the rest is in the checkpoint.
 """
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
-from training.data import WindowSet, loader
+from training.data import WindowSet, balanced, loader
 from training.losses import call_loss
 from training.metrics import average_precision
 from training.model import MultiOutputResNet
@@ -24,7 +24,8 @@ from training.model import MultiOutputResNet
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs."""
+    """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance` "labels": see
+    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1."""
 
     epochs: int = 16
     batch_size: int = 64
@@ -36,6 +37,9 @@ class FitSettings:
     windows_per_epoch: int | None = None
     workers: int = 0
     seed: int = 0
+    keep: str = "best"
+    balance: str = "none"
+    smoothing: float = 0.0
 
 
 class CallModule(lightning.LightningModule):
@@ -54,6 +58,8 @@ class CallModule(lightning.LightningModule):
         x, window, position = batch
         window_logits, position_logits = self.net(x.contiguous(memory_format=torch.channels_last))
         weight = self.settings.pos_weight and torch.tensor(self.settings.pos_weight, device=x.device)
+        if self.settings.smoothing and self.training:
+            window, position = (t * (1 - 2 * self.settings.smoothing) + self.settings.smoothing for t in (window, position))
         if position_logits is None:
             position_logits, position = window_logits, torch.full_like(window, torch.nan)
         return call_loss(window_logits, position_logits, window, position, self.settings.position_weight, weight), window_logits
@@ -91,12 +97,13 @@ class CallModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet, settings: FitSettings, folder: str | Path,
+def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet | None, settings: FitSettings, folder: str | Path,
         progress: bool = True, stop_after: int | None = None) -> tuple[torch.nn.Module, list[dict]]:
     """Train, keep the best epoch, return the network (on the CPU, in evaluation mode) and the history, a dict per epoch.
 
     Parameters
     ----------
+    validation : None with `keep` "last".
     folder : the run's folder; checkpoints go below it, and a run found there is resumed.
     stop_after : end after this epoch although the schedule is longer (used to test resuming).
     """
@@ -104,10 +111,15 @@ def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet, settings:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
-    batches = loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch)
+    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
+    batches = loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch, share)
     module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
-    best = ModelCheckpoint(folder, "best", monitor="val_macro_ap", mode="max", save_last=True, enable_version_counter=False)
-    callbacks = [best, EarlyStopping("val_macro_ap", patience=settings.patience, mode="max")]
+    if settings.keep == "best":
+        best = ModelCheckpoint(folder, "best", monitor="val_macro_ap", mode="max", save_last=True, enable_version_counter=False)
+        callbacks = [best, EarlyStopping("val_macro_ap", patience=settings.patience, mode="max")]
+    else:
+        best = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        callbacks = [best]
     callbacks += [TQDMProgressBar(refresh_rate=10)] if progress else []
     cuda = torch.cuda.is_available()
     trainer = lightning.Trainer(
@@ -115,9 +127,9 @@ def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet, settings:
         max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=callbacks, logger=False, enable_progress_bar=progress,
         enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=1.0)
     last = folder / "last.ckpt"
-    trainer.fit(module, batches, loader(validation, settings.batch_size, settings.workers),
+    trainer.fit(module, batches, loader(validation, settings.batch_size, settings.workers) if validation else None,
                 ckpt_path=last if last.exists() else None, weights_only=False)
-    if best.best_model_path:
+    if settings.keep == "best" and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
         module.load_state_dict(state)
     return module.net.cpu().eval(), module.history

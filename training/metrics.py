@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 COVERAGE = 0.5
+PREVALENCES = (0.01, 0.1)
 SNR_EDGES_DB = (6, 10, 15, 20, 30, np.inf)
 
 
@@ -58,15 +59,42 @@ def window_metrics(truth: np.ndarray, prob: np.ndarray, thresholds: dict[str, fl
 
     Returns
     -------
-    {label: {positives, windows, average_precision, roc_auc, tp, ..., f1}, "macro": {average_precision, roc_auc, f1}}
+    {label: {positives, windows, average_precision, roc_auc, tp, ..., f1, precision_at_1%, precision_at_10%, calibration_error}, "macro": {average_precision, roc_auc, f1}}
     """
     out = {}
     for k, label in enumerate(labels):
         t, p = truth[:, k], prob[:, k]
         out[label] = {"windows": int(np.isfinite(t).sum()), "positives": int((t == 1).sum()),
                       "average_precision": average_precision(t, p), "roc_auc": roc_auc(t, p)} | counts(t, p >= thresholds[label])
+        out[label] |= {f"precision_at_{share_of:.0%}": precision_at_prevalence(out[label], share_of) for share_of in PREVALENCES}
+        out[label]["calibration_error"] = reliability_error(p, t)
     out["macro"] = {name: mean_known([out[label][name] for label in macro]) for name in ("average_precision", "roc_auc", "f1")}
     return out
+
+
+def precision_at_prevalence(found: dict, prevalence: float) -> float:
+    """Precision that the same recall and false-alarm rate give where a share `prevalence` of the windows holds the call (Bayes).
+
+    Test data are richer in calls than the sea: `found` are `counts`. NaN without positives or negatives.
+    """
+    recall, false_rate = share(found["tp"], found["tp"] + found["fn"]), share(found["fp"], found["fp"] + found["tn"])
+    true, false = recall * prevalence, false_rate * (1 - prevalence)
+    return share(true, true + false) if np.isfinite(true + false) else np.nan
+
+
+def reliability_error(prob: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of probability and share of positives over equal bins of probability, weighted by their windows.
+
+    Source: Naeini, Cooper & Hauskrecht (2015). NaN targets are left out; NaN of none.
+    """
+    known = np.isfinite(truth) & np.isfinite(prob)
+    if not known.any():
+        return np.nan
+    prob, truth = np.asarray(prob, float)[known], np.asarray(truth, float)[known]
+    at = np.minimum((prob * bins).astype(int), bins - 1)
+    count = np.bincount(at, minlength=bins)
+    gap = np.abs(np.bincount(at, prob, bins) - np.bincount(at, truth, bins))
+    return float(gap.sum() / count.sum())
 
 
 def mean_known(values) -> float:

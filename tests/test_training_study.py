@@ -1,0 +1,99 @@
+"""Studies on the toy data set: who is trained on what, and that every figure comes again; backbones by name, ONNX and int8."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.training_toy import PROFILE, toy_dataset
+from training import study
+from training.backbones import BadBackbone, make_net
+from training.evaluate import json_ready
+from training.overview import overview, readme
+from training.quantise import answer, export_windows, inputs, measured
+from training.run import write_parameters
+from training.spec import Experiment
+
+QUICK = {"name": "toy", "recordings": {}, "epochs": 1, "batch_size": 16, "windows_per_epoch": 32, "width": 8, "learning_rate": 0.004}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return toy_dataset(tmp_path_factory.mktemp("toy") / "d", seconds=10)
+
+
+def test_grouped_parts_share_no_recording_and_the_leak_shares_them(data):
+    grouped, leak = study.trainings_of(Experiment.from_dict(QUICK | {"study": "leak", "split": {"kind": "grouped", "folds": 3}}), data.manifest)
+    assert not set(grouped.train["recording"]) & set(grouped.test["recording"]) and not set(grouped.validation["recording"]) & set(grouped.test["recording"])
+    assert set(leak.train["recording"]) & set(leak.test["recording"])
+    assert len(grouped.train) + len(grouped.validation) + len(grouped.test) == len(data.manifest)
+
+
+def test_a_site_is_left_out_but_for_k_of_its_training_windows(data):
+    trainings = study.site_trainings(Experiment.from_dict(QUICK), data.manifest, shots=(0, 5))
+    assert [t.name for t in trainings] == ["S0, 0 windows of it", "S0, 5 windows of it", "S1, 0 windows of it", "S1, 5 windows of it"]
+    none, five = trainings[:2]
+    assert set(none.test["site"]) == {"S0"} and set(none.train["site"]) | set(none.validation["site"]) == {"S1"}
+    assert (five.train["site"] == "S0").sum() == 5 and len(five.train) == len(none.train) + 5 and set(five.train["split"]) == {"train"}
+
+
+def test_a_study_runs_is_saved_and_every_figure_comes_again(data, tmp_path):
+    spec = Experiment.from_dict(QUICK | {"study": "boats", "variants": {"with": {}, "without": {"augmentation": {"mix_share": 0}}}})
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    predictions, metrics, nets = study.run_study(data, spec, folder)
+    study.save_study(folder, predictions, metrics, spec, data)
+    write_parameters(folder, spec)
+    kept = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert json_ready(study.study_metrics(pd.read_parquet(folder / "predictions.parquet"), kept)) == kept
+    assert list(nets) == ["with", "without"] and study.study_table(metrics).shape[0] == 2
+    assert any((nets["with"].state_dict()[k] != v).any() for k, v in nets["without"].state_dict().items())
+    rows = overview(tmp_path)
+    assert rows["training"].tolist() == ["with", "without"] and "| with |" in readme(rows)
+
+
+@pytest.mark.parametrize("name", ["resnet", "statistics", "mobilenet_v3_small.3", "timm:mobilenetv3_small_050"])
+def test_backbones_answer_windows_and_positions(name):
+    net = make_net(name, PROFILE, 8).eval()
+    with torch.no_grad():
+        window, position = net(torch.zeros(2, 1, 96, 192))
+    assert window.shape == (2, 5) and position.shape == (2, 5, 24)
+
+
+@pytest.mark.parametrize("name, said", [("resnet19", "not known"), ("mobilenet_v3_small.13", "1 to 12"), ("timm:no_such_net", "no such model")])
+def test_a_backbone_that_cannot_be_had_is_named(name, said):
+    with pytest.raises(BadBackbone, match=said):
+        make_net(name, PROFILE)
+
+
+def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
+    import timm
+
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host\nmore")))
+    with pytest.raises(BadBackbone, match=r"weights cannot be had \(no route to host\)"):
+        make_net("timm:resnet18:pretrained", PROFILE)
+
+
+@pytest.mark.parametrize("name", ["resnet", "statistics"])
+def test_exported_and_int8_answer_nearly_the_same(name, data, tmp_path):
+    torch.manual_seed(0)
+    net = make_net(name, PROFILE, 8)
+    rows = data.rows(split="train")
+    x = inputs(data, rows, PROFILE)
+    net.train()(torch.from_numpy(x))
+    net.eval()
+    whole, small, logits = measured(net, PROFILE, data, rows, rows, tmp_path / "net.onnx")
+    with torch.no_grad():
+        exact = net(torch.from_numpy(x))[0].numpy()
+    np.testing.assert_allclose(answer(export_windows(net, PROFILE, tmp_path / "again.onnx"), x), exact, atol=1e-3)
+    assert small["kB"] < whole["kB"] and whole["windows per s"] > 0
+    assert np.abs(logits - exact).mean() < 0.5 * exact.std() + 0.1

@@ -1,0 +1,160 @@
+"""Networks by name. Each takes (batch, 1, bands, frames) and answers (window logits (batch, labels), position logits (batch, labels, positions)).
+
+| name | what |
+| --- | --- |
+| resnet | the project's own slim ResNet (`training.model`), an answer at every 8 frames |
+| statistics | whitened band statistics of the window and a small network on top: blind to the recorder's colour and level, for few and mixed clips |
+| resnet18 | torchvision's ResNet-18, one input channel |
+| mobilenet_v3_small.8 | torchvision's MobileNetV3-small, cut after feature block 8 (any number from 1 to 12) |
+| timm:NAME | any classifier of timm with one input channel; `timm:NAME:pretrained` with its weights |
+
+All but the first two see the window as a picture and give one answer for it, which stands at every position.
+"""
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from spectrogram.profile import Profile
+from training.model import MultiOutputResNet, positions_of
+
+MASKED = -1.999  # normalised cells at or below were not recorded
+
+
+class BadBackbone(ValueError):
+    """A backbone that cannot be had. The message names it, the fault and the mend."""
+
+
+class StatisticsNet(nn.Module):
+    """How each band of a window fluctuates, whatever its level: statistics over time after the band's mean is taken off, then two layers.
+
+    Per band: deviation; mean of the highest 1 % and 10 % and of the lowest 10 % of the frames; mean step over 1, 4 and 16 frames; mean step to the bands 1 and 3 above.
+    A recorder's frequency response, its gain and steady noise cancel; a masked band is 0.
+
+    Parameters
+    ----------
+    heads, n_bands : as for `MultiOutputResNet`. frames : of a window. hidden : units. members : networks side by side whose mean is the answer.
+    """
+
+    STATISTICS = 9
+
+    def __init__(self, heads: dict, n_bands: int, frames: int, hidden: int = 64, members: int = 1, dropout: float = 0.5):
+        super().__init__()
+        self.arguments = {"heads": {k: list(v) for k, v in heads.items()}, "n_bands": n_bands, "frames": frames, "hidden": hidden, "members": members, "dropout": dropout}
+        self.n_labels, self.members, self.n_positions = sum(map(len, heads.values())), members, positions_of(frames)
+        size = self.STATISTICS * n_bands
+        self.standard = nn.BatchNorm1d(size * members, affine=False)
+        self.input_dropout, self.dropout = nn.Dropout(dropout), nn.Dropout(dropout)
+        self.first = nn.Conv1d(size * members, hidden * members, 1, groups=members)
+        self.last = nn.Conv1d(hidden * members, self.n_labels * members, 1, groups=members)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Window logits (batch, labels) and the same at every position (batch, labels, positions)."""
+        window = self.decide(band_statistics(x[:, 0]))
+        return window, window[..., None].expand(-1, -1, self.n_positions)
+
+    def decide(self, statistics: torch.Tensor) -> torch.Tensor:
+        """`band_statistics` of windows (batch, 9 * bands) -> window logits (batch, labels)."""
+        z = self.standard(statistics.repeat(1, self.members)).clamp(-4, 4)
+        z = self.input_dropout(z)[..., None]
+        z = self.last(self.dropout(F.relu(self.first(z))))[..., 0]
+        return z.unflatten(1, (self.members, self.n_labels)).mean(dim=1)
+
+
+def band_statistics(x: torch.Tensor) -> torch.Tensor:
+    """(batch, bands, frames) normalised picture -> (batch, 9 * bands); see `StatisticsNet`."""
+    seen = x > MASKED
+    count = seen.sum(2, keepdim=True).clamp(min=1)
+    x = torch.where(seen, x, 0.0)
+    away = torch.where(seen, x - x.sum(2, keepdim=True) / count, 0.0)
+    ordered, frames = away.sort(dim=2, descending=True).values, x.shape[2]
+    out = [(away.square().sum(2) / count[..., 0]).sqrt(), ordered[:, :, :frames // 100 + 1].mean(2), ordered[:, :, :frames // 10].mean(2), ordered[:, :, -(frames // 10):].mean(2)]
+    for step in (1, 4, 16):
+        both = seen[:, :, step:] & seen[:, :, :-step]
+        out.append(((x[:, :, step:] - x[:, :, :-step]).abs() * both).sum(2) / both.sum(2).clamp(min=1))
+    for step in (1, 3):
+        both = seen[:, step:] & seen[:, :-step]
+        out.append(F.pad(((away[:, step:] - away[:, :-step]).abs() * both).sum(2) / both.sum(2).clamp(min=1), (0, step)))
+    return torch.cat(out, dim=1)
+
+
+class PictureNet(nn.Module):
+    """A picture classifier of torchvision or timm; one logit per label for the window, repeated at every position.
+
+    Parameters
+    ----------
+    backbone : "resnet18", "mobilenet_v3_small.8", "timm:NAME" or "timm:NAME:pretrained". n_labels, frames : of the profile. size : to which bands
+        and frames are enlarged before the network, None: as they are.
+    """
+
+    def __init__(self, backbone: str, n_labels: int, frames: int, size: int | None = None):
+        super().__init__()
+        self.arguments = {"backbone": backbone.removesuffix(":pretrained"), "n_labels": n_labels, "frames": frames, "size": size}
+        self.size, self.n_positions = size, positions_of(frames)
+        self.body = picture_body(backbone, n_labels)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.size:
+            x = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False)
+        window = self.body(x)
+        return window, window[..., None].expand(-1, -1, self.n_positions)
+
+
+def picture_body(backbone: str, n_labels: int) -> nn.Module:
+    """The network (batch, 1, height, width) -> (batch, labels) behind a name.
+
+    Raises
+    ------
+    BadBackbone
+        for an unknown name, timm not installed, or weights that cannot be fetched.
+    """
+    if backbone == "resnet18":
+        from torchvision.models import resnet18
+
+        body = resnet18(weights=None, num_classes=n_labels)
+        body.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+        return body
+    if cut := re.fullmatch(r"mobilenet_v3_small(?:\.(\d+))?", backbone):
+        from torchvision.models import mobilenet_v3_small
+
+        block = int(cut[1] or 12)
+        if not 1 <= block <= 12:
+            raise BadBackbone(f"backbone {backbone}: MobileNetV3-small has feature blocks 1 to 12; cut it at one of them")
+        features = mobilenet_v3_small(weights=None).features[:block + 1]
+        features[0][0] = nn.Conv2d(1, 16, 3, 2, 1, bias=False)
+        with torch.no_grad():
+            channels = features.eval()(torch.zeros(1, 1, 64, 64)).shape[1]
+        return nn.Sequential(features.train(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, n_labels))
+    if backbone.startswith("timm:"):
+        return timm_body(*(backbone.split(":") + [""])[1:3], n_labels)
+    raise BadBackbone(f"backbone {backbone!r} is not known; use resnet, statistics, resnet18, mobilenet_v3_small.8 or timm:NAME")
+
+
+def timm_body(name: str, weights: str, n_labels: int) -> nn.Module:
+    """A network of timm with one input channel, with its published weights where `weights` is "pretrained"."""
+    try:
+        import timm
+    except ImportError:
+        raise BadBackbone(f"backbone timm:{name}: timm is not installed here; pip install timm, or use another backbone") from None
+    if name not in timm.list_models():
+        raise BadBackbone(f"backbone timm:{name}: timm has no such model; timm.list_models() shows them")
+    try:
+        return timm.create_model(name, pretrained=weights == "pretrained", in_chans=1, num_classes=n_labels)
+    except Exception as error:  # no network, no cache, no published weights: timm and its hub raise many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadBackbone(f"backbone timm:{name}:pretrained: its weights cannot be had ({reason}); fetch them once with a network, or leave out :pretrained") from None
+
+
+def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -> nn.Module:
+    """A network for a profile, by name. `width` and `depth` are the resnet's; `width` times 4 the hidden units of `statistics`."""
+    if backbone == "resnet":
+        return MultiOutputResNet(profile.heads, profile.n_bands, width, depth)
+    if backbone == "statistics":
+        return StatisticsNet(profile.heads, profile.n_bands, profile.window_frames, 4 * width)
+    return PictureNet(backbone, len(profile.labels), profile.window_frames)
+
+
+ARCHITECTURES = {"StatisticsNet": StatisticsNet, "PictureNet": PictureNet}  # beside the own resnet: what a saved model may name

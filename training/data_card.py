@@ -1,0 +1,55 @@
+"""The data card: what an experiment was trained and judged on, how it was parted, what is weak about it.
+
+Structure after Gebru et al. (2021), Datasheets for datasets, cut to what a reader of a result needs.
+"""
+from __future__ import annotations
+
+import pandas as pd
+
+from preprocessing.dataset import DataSet
+from training.model_card import table
+from training.spec import Experiment
+
+
+def window_data_card(experiment: Experiment, data: DataSet) -> str:
+    """Markdown text for windows of recordings, simulated or annotated."""
+    manifest, labels = data.manifest, data.profile.labels
+    simulated = bool(data.info["summary"].get("simulated"))
+    rows = []
+    for keys, part in manifest.groupby([c for c in ("split", "site") if c in manifest], sort=False):
+        hours = part.drop_duplicates("recording")["duration_s"].sum() / 3600
+        rows.append([*map(str, keys), str(part["recording"].nunique()), f"{hours:.2f}", str(len(part)), *(str(int((part[f"target_{label}"] == 1).sum())) for label in labels)])
+    lines = [f"# Data of {experiment.name}", "", "**All sound is SIMULATED**; its seeds and plan are in parameters.yaml, from which it can be made again bit for bit." if simulated else
+             "Recordings and annotations of the user's; see parameters.yaml.", "",
+             table([*(c for c in ("split", "site") if c in manifest), "recordings", "hours", "windows", *(f"{label}, windows" for label in labels)], rows), "",
+             "## Parted", "", "Deployments of different seeds: no deployment is in two splits." if simulated else
+             f"{experiment.split.kind}, by `{experiment.split.by}`: no {experiment.split.by} is in two splits." if experiment.split.kind != "rows" else
+             "Row by row, **which leaks**: neighbouring windows lie on both sides.", "",
+             "## Targets", "",
+             "A window carries a label where at least half of it, 50 ms or half of the call, whichever is least, is in it; a window that is only touched, or whose call is too faint, "
+             "counts neither way. A label whose band lies above a recording's Nyquist frequency is missing, not absent.", "",
+             "## Known weaknesses", "", "One simulator drew calls, boats and weather alike: what it never draws is not in here." if simulated else
+             "Absence is believed only where the annotations cover the recording.", ""]
+    return "\n".join(lines)
+
+
+def clip_data_card(experiment: Experiment, clips: pd.DataFrame) -> str:
+    """Markdown text: what the clips are, where they come from, how they were parted, what was left out."""
+    rows = [[name or "background", folder, str(len(part)), str(part["group"].nunique()), f"{part['duration_s'].sum() / 60:.1f}",
+             f"{part['sample_rate_hz'].min() / 1000:g} to {part['sample_rate_hz'].max() / 1000:g}", shortened(part["raw"].value_counts())]
+            for (name, folder), part in clips.groupby(["name", "set"])]
+    left_out = clips.attrs.get("left_out", {})
+    return "\n".join([
+        f"# Data of {experiment.name}", "",
+        table(["label", "folder", "clips", "groups", "minutes", "rates, kHz", "what they were called"], rows), "",
+        "## Parted", "", f"By `{experiment.split.by}` into {experiment.split.folds} folds ({experiment.split.kind}): no {experiment.split.by} lies in two folds.", "",
+        "## Left out", "", ", ".join(f"{what}: {count}" for what, count in left_out.items()) or "nothing", "",
+        "## Known weaknesses", "",
+        "A clip carries its label throughout, although parts of it may be silent. Recorders, decades and recordists differ between species, so a method can do well "
+        "by knowing the recorder: only figures on other groups say anything. Clips are read at their own rate and looked at in the common band only.", ""])
+
+
+def shortened(counts: pd.Series, most: int = 6) -> str:
+    """ "sperm_whale 30, bowhead 49 and 3 more" """
+    shown = ", ".join(f"{name} {count}" for name, count in counts.head(most).items())
+    return shown + (f" and {len(counts) - most} more" if len(counts) > most else "")

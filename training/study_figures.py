@@ -1,0 +1,72 @@
+"""Figures of a study; each takes its metrics (and axes, if given) and returns its axes. And the sizes of its networks, float32 and int8."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from training.evaluate import call_labels, with_probabilities
+from training.figures import axes
+from training.metrics import mean_known
+from training.study import study_metrics, study_table
+from training.thresholds import sigmoid
+
+
+def plot_study(metrics: dict, ax=None):
+    """Macro average precision of each training with its 95 % interval over recordings, the baseline beside; for sizes against kB, else one below the other."""
+    table = study_table(metrics)
+    by_size = "kB" in table
+    ax = axes(ax, (7, 4.2) if by_size else (7, 0.5 * len(table) + 1.4))
+    at = table["kB"].to_numpy() if by_size else np.arange(len(table))[::-1]
+    value, spread = table["macro AP"].to_numpy(), np.abs(np.stack([table["macro AP"] - table["from"], table["to"] - table["macro AP"]]))
+    if by_size:
+        ax.errorbar(at, value, spread, fmt="o", capsize=3)
+        for x, y, name in zip(at, value, table.index):
+            ax.annotate(name, (x, y), textcoords="offset points", xytext=(6, 4), fontsize=8)
+        ax.set(xscale="log", xlabel="size of the network, kB", ylabel="macro average precision of windows")
+        return ax
+    ax.errorbar(value, at, xerr=spread, fmt="o", capsize=3, label="network")
+    ax.plot(table["baseline AP"], at, "x", color="0.5", label="baseline")
+    ax.set_yticks(at, table.index)
+    ax.set(xlabel="macro average precision of windows", xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def plot_snr(metrics: dict, ax=None):
+    """Recall of windows by the call's SNR, mean over the call labels, a line per training."""
+    ax, labels = axes(ax, (7, 4.2)), call_labels(tuple(metrics["labels"]))
+    for name, variant in metrics["variants"].items():
+        by_label = variant["network"]["recall_by_snr"]
+        bins = by_label[labels[0]]
+        recall = [mean_known([by_label[label][k]["recall"] for label in labels if by_label[label][k]["recall"] is not None]) for k in range(len(bins))]
+        names = [f"{b['snr_low_db']:g}–{float(b['snr_high_db']):g}" if np.isfinite(float(b["snr_high_db"])) else f"≥ {b['snr_low_db']:g}" for b in bins]
+        ax.plot(names, recall, "o-", ms=4, label=name)
+    ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def label_table(metrics: dict) -> pd.DataFrame:
+    """Average precision of each label, a row per training."""
+    labels = metrics["labels"]
+    return pd.DataFrame({name: {label: v["network"]["all"][label]["average_precision"] for label in labels} for name, v in metrics["variants"].items()}).T.astype(float)
+
+
+def with_sizes(predictions: pd.DataFrame, metrics: dict, nets: dict, data, spec, folder: Path) -> tuple[pd.DataFrame, dict]:
+    """A study of sizes completed: each network exported and quantised to int8, both measured; the int8 answers are judged as trainings of their own."""
+    from training.quantise import measured
+
+    profile, parts, sizes, limits = data.profile, [predictions], {}, dict(metrics["thresholds"])
+    test = data.rows(split="test")
+    train = data.rows(split="train")
+    some = train.iloc[np.sort(np.random.default_rng(spec.seed).permutation(len(train))[:256])]
+    for name, net in nets.items():
+        sizes[name], sizes[f"{name}, int8"], logits = measured(net, profile, data, some, test, folder / "checkpoints" / f"{name.replace(' ', '_')}.onnx")
+        small = with_probabilities(test, sigmoid(logits), profile.labels, profile).assign(variant=f"{name}, int8")
+        own = predictions[predictions["variant"] == name].reset_index(drop=True)
+        parts.append(small[[c for c in predictions if c in small]].join(own[[c for c in own if c.startswith("baseline_")]]))
+        limits[f"{name}, int8"] = limits[name]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined, study_metrics(joined, metrics | {"thresholds": limits, "sizes": sizes})
