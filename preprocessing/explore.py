@@ -19,9 +19,10 @@ from spectrogram.profile import Profile
 from spectrogram.recording import Recording
 
 COLOURS = {"ECHO": "#d95f02", "HFPC": "#7570b3", "BBPC": "#e7298a", "Whistle": "#1b9e77", "Boat": "#666666"}  # as in the training room
-OTHERS = ("#1f78b4", "#b15928", "#e6ab02", "#a6761d", "#66a61e", "#6a3d9a", "#fb9a99", "#33a02c")
+OTHERS = ("#1f78b4", "#b15928", "#e6ab02", "#a6761d", "#66a61e", "#6a3d9a", "#fb9a99", "#33a02c", "#17becf", "#111111", "#c51b7d", "#8dd3c7")
 STRETCH_S = 60.0   # of a recording, taken at once
 AUDIBLE_DB = 6.0
+MOST = 12          # labels that a figure shows: the most frequent; the tables hold all
 
 
 def simulated_sites(folder: str | Path, sites: tuple[str, ...] = ("BSM", "KAM"), recordings: int = 2, recording_s: float = 40.0, seed: int = 11) -> Path:
@@ -100,20 +101,24 @@ def count_by(annotations: pd.DataFrame, recordings: pd.DataFrame, by: str = "sit
 
 def plot_rates(counts: pd.DataFrame, ax=None):
     """Annotations per recorded minute, for each group a bar of each label (`count_by`)."""
-    labels = [column for column in counts if column not in ("recordings", "minutes")]
+    every = [column for column in counts if column not in ("recordings", "minutes")]
+    labels = every[:MOST]
     ax, width, colours = _axes(ax), 0.8 / max(len(labels), 1), colour_of(labels)
     for k, label in enumerate(labels):
         ax.bar(np.arange(len(counts)) + (k - (len(labels) - 1) / 2) * width, counts[label] / counts["minutes"], width, color=colours[label], label=label)
-    ax.set_xticks(range(len(counts)), [f"{name}\n{minutes:g} min" for name, minutes in counts["minutes"].items()])
+    few = len(counts) <= 8
+    ax.set_xticks(range(len(counts)), [f"{name}{chr(10) if few else ', '}{minutes:g} min" for name, minutes in counts["minutes"].items()], rotation=0 if few else 25,
+                  ha="center" if few else "right")
     ax.set(xlabel=counts.index.name, ylabel="annotations per recorded minute")
     ax.grid(axis="y", alpha=0.3)
-    ax.legend(ncols=min(len(labels), 6), loc="lower left", bbox_to_anchor=(0, 1))
+    _legend(ax, len(labels), len(every))
     return ax
 
 
 def plot_spread(annotations: pd.DataFrame, values: pd.Series, name: str, ax=None, log: bool = False):
     """A row for each label: every annotation a point, and a box from the lower to the upper quartile with the median in it; `name`, with its unit, below."""
-    labels, ax, rng = label_order(annotations)[::-1], _axes(ax, (10, 0.9 + 0.5 * annotations["label"].nunique())), np.random.default_rng(0)
+    labels = label_order(annotations)[::-1]
+    ax, rng = _axes(ax, (10, 0.9 + max(0.5 - 0.015 * len(labels), 0.2) * len(labels))), np.random.default_rng(0)
     for row, label in enumerate(labels):
         mine = values[(annotations["label"] == label) & np.isfinite(values)].to_numpy(float)
         if not len(mine):
@@ -146,12 +151,12 @@ def plot_snr(annotations: pd.DataFrame, ax=None):
 
 def plot_bands(annotations: pd.DataFrame, profile: Profile, ax=None):
     """Which share of a label's annotations covers each frequency; below, as bars, the band that the profile gives the label."""
-    ax, colours = _axes(ax), colour_of(label_order(annotations))
-    bounded = annotations.dropna(subset=["low_hz", "high_hz"])
+    ax, every = _axes(ax), label_order(annotations)
+    colours, bounded = colour_of(every), annotations.dropna(subset=["low_hz", "high_hz"])
     top_hz = max(profile.picture["high_hz"], bounded["high_hz"].max() if len(bounded) else 0)
     low_hz = max(10.0, min(profile.picture["low_hz"], bounded["low_hz"].min() if len(bounded) else np.inf))
     frequency_hz = np.geomspace(low_hz, top_hz, 400)
-    for row, label in enumerate(label_order(bounded)):
+    for row, label in enumerate(label_order(bounded)[:MOST]):
         mine = bounded[bounded["label"] == label]
         covered = ((mine["low_hz"].to_numpy()[:, None] <= frequency_hz) & (mine["high_hz"].to_numpy()[:, None] >= frequency_hz)).mean(axis=0)
         ax.plot(frequency_hz / 1e3, covered, color=colours[label], label=f"{label} ({len(mine)})")
@@ -161,7 +166,9 @@ def plot_bands(annotations: pd.DataFrame, profile: Profile, ax=None):
     ax.set(xlabel="frequency (kHz)", ylabel="share of the annotations\nthat cover it", xlim=(low_hz / 1e3, top_hz / 1e3), yticks=np.arange(0, 1.1, 0.25))
     ax.grid(alpha=0.3)
     if ax.lines:
-        ax.legend(ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
+        _legend(ax, min(bounded["label"].nunique(), MOST), len(every))
+    else:
+        ax.text(0.5, 0.5, "no annotation tells its frequencies", transform=ax.transAxes, ha="center")
     return ax
 
 
@@ -177,7 +184,7 @@ def show_examples(annotations: pd.DataFrame, recordings: pd.DataFrame, profile: 
 
     paths, about = (dict(zip(recordings["recording"], recordings[column])) for column in ("path", "site"))
     there, generator = annotations[annotations["recording"].isin(list(paths))], SpectrogramGenerator(profile)
-    labels = label_order(there)
+    labels = label_order(there)[:MOST]
     figure, grid = plt.subplots(len(labels), per_label, figsize=(4 * per_label, 2.5 * len(labels)), layout="constrained", squeeze=False)
     for label, axes in zip(labels, grid):
         drawn = there[there["label"] == label].sample(min(per_label, int((there["label"] == label).sum())), random_state=seed)
@@ -188,6 +195,8 @@ def show_examples(annotations: pd.DataFrame, recordings: pd.DataFrame, profile: 
             middle_s = (row.start_s + min(row.end_s, row.start_s + 0.6 * shown_s)) / 2
             start_s = max(0.0, min(middle_s - shown_s / 2, recording.duration_s - shown_s))
             plot_spectrogram(generator.spectrogram(recording, start_s, start_s + shown_s), ax=ax, colour_bar=False)
+            for text in ax.texts:  # what is said of masked bands has no room here
+                text.set(text="no data", fontsize=7)
             low_khz, high_khz = ax.get_ylim()
             for other in there[(there["recording"] == row.recording) & (there["end_s"] > start_s) & (there["start_s"] < start_s + shown_s)].itertuples():
                 bottom, top = np.nan_to_num(other.low_hz / 1e3, nan=low_khz), np.nan_to_num(other.high_hz / 1e3, nan=high_khz)
@@ -263,6 +272,12 @@ def same_as_inference(data: DataSet, recordings: pd.DataFrame, name: str, block_
     return np.array_equal(stored[:len(streamed)], streamed, equal_nan=True) and bool(np.isnan(stored[len(streamed):]).all())
 
 
+def _legend(ax, shown: int, every: int):
+    """Above the axes, in as many columns as there is room for; says so when not all labels are shown."""
+    longest = max(len(label) for label in ax.get_legend_handles_labels()[1])
+    ax.legend(ncols=max(1, 110 // (longest + 8)), loc="lower left", bbox_to_anchor=(0, 1), title=None if shown >= every else f"{shown} of {every} labels", alignment="left")
+
+
 def _log_axis(ax):
     """Logarithmic across, with ticks at 1, 2 and 5 of each decade."""
     from matplotlib.ticker import LogLocator, NullLocator
@@ -273,7 +288,7 @@ def _log_axis(ax):
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _axes(ax=None, size=(10, 3.4)):
+def _axes(ax=None, size=(10, 3.8)):
     import matplotlib.pyplot as plt
 
     return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]

@@ -11,6 +11,7 @@ from preprocessing.label_map import UNSURE, LabelMap
 from preprocessing.recordings import list_recordings
 from preprocessing.snr import measured_snr_db
 from preprocessing.spans import exhaustive_spans
+from spectrogram import SPECT_GENERATOR
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
 from tests.toy_sound import noise, put, sweep, write
@@ -126,12 +127,12 @@ def test_grouping_columns_are_carried_into_the_manifest(whole):
 # --- pictures ---
 
 @pytest.mark.parametrize("recording, windows", [(LONG, 18), (LOW, 6), (CLIP, 1)])
-def test_every_window_is_the_one_inference_makes_bit_for_bit(whole, generator, folder, recording, windows):
+def test_every_window_is_the_one_inference_makes_bit_for_bit(whole, folder, recording, windows):
     rows = whole.rows(recording=recording)
     stored = whole.windows(rows)
     for block_s in (16.0, 0.37, 3.001):
         cutter, cut = WindowCutter(PROFILE), []
-        for piece in generator.stream(Recording(folder / "audio" / recording), block_s):
+        for piece in SPECT_GENERATOR.stream(Recording(folder / "audio" / recording), block_s):
             cut.append(cutter.push(piece.picture_db, piece.final).copy())
         cut = np.concatenate(cut)
         assert len(cut) == len(rows) == windows

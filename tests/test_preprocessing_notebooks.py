@@ -19,7 +19,7 @@ RATE = 48000
 def run(name, tmp_path, **parameters):
     """Printed text and number of figures of a notebook, executed."""
     notebook = papermill.execute_notebook(ROOT / "preprocessing" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", cwd=str(ROOT / "preprocessing"), progress_bar=False,
-                                          kernel_name="python3", parameters=parameters)
+                                          kernel_name="python3", parameters=parameters, start_timeout=300)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output["output_type"] == "error"]
     printed = "".join(o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs)
