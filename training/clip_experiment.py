@@ -45,8 +45,9 @@ def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress
     parts, kept = [], {}
     for name, variant in variants_of(experiment).items():
         profile = variant.front_end()
-        table, position, target = out_of_fold(data, profile, variant, folder / "checkpoints" / name.replace(" ", "_"), progress)
-        kept = kept or {"experiment": variant, "table": table, "position": position, "target": target, "folder": folder / "checkpoints" / name.replace(" ", "_")}
+        here = folder / "checkpoints" / name.replace(" ", "_").replace(",", "")
+        table, position, target, statistics = out_of_fold(data, profile, variant, here, progress)
+        kept = kept or {"experiment": variant, "table": table, "position": position, "target": target, "folder": here, "statistics": statistics}
         calibration, _ = calibration_of(table, position, target, profile.labels)
         parts.append(with_thresholds(table, calibration, profile.labels, variant.pool, variant.target_precision).assign(variant=name))
     return pd.concat(parts, ignore_index=True), kept
@@ -54,7 +55,7 @@ def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress
 
 def train_final(data: DataSet, profile: Profile, kept: dict, progress: bool = False):
     """Network and model of the first variant, from all clips."""
-    return final_model(data, profile, kept["experiment"], kept["table"], kept["position"], kept["target"], kept["folder"], progress)
+    return final_model(data, profile, kept["experiment"], kept["table"], kept["position"], kept["target"], kept["folder"], progress, kept["statistics"])
 
 
 def metrics_of(predictions: pd.DataFrame, labels: tuple, pool: str, window_s: float, step_s: float, draws: int = 200) -> dict:

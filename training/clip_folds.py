@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from preprocessing.dataset import DataSet
+from preprocessing.splits import fold_numbers
 from spectrogram.profile import Profile
 from training.augment import Augmentation
 from training.backbones import StatisticsNet
@@ -25,6 +26,7 @@ from training.data import WindowSet
 from training.evaluate import CHUNK, columns
 from training.experiment import build_net, settings_of
 from training.fit import fit
+from training.leaks import check_leaks, refuse_leaks
 from training.merge import merge
 from training.saved import SavedModel
 from training.spec import Experiment, Split
@@ -53,8 +55,6 @@ def folds_of(clips: pd.DataFrame, split: Split, seed: int) -> pd.Series:
 
     A label found in fewer groups than there are folds cannot be spread over all: its groups are dealt to different folds, from the last one down.
     """
-    from preprocessing.splits import fold_numbers
-
     table = clips.reset_index(drop=True)
     by = "recording" if split.kind == "rows" else split.by
     groups_of = table.groupby("name")[by].nunique()
@@ -66,6 +66,7 @@ def folds_of(clips: pd.DataFrame, split: Split, seed: int) -> pd.Series:
     for _, part in table[rare].groupby("name"):
         dealt = part[by].value_counts().index
         fold[table[by].isin(dealt)] = table[by].map({group: (split.folds - 1 - k) % split.folds for k, group in enumerate(dealt)})
+    refuse_leaks(check_leaks(table, fold, split.by), allow=split.kind == "rows")
     return pd.Series(fold.to_numpy(int), index=table["recording"])
 
 
@@ -76,13 +77,14 @@ def raw_logits(net: torch.nn.Module, profile: Profile, data: DataSet, rows: pd.D
     return tuple(np.concatenate(part) for part in zip(*parts))
 
 
-def out_of_fold(data: DataSet, profile: Profile, experiment: Experiment, folder: Path, progress: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def out_of_fold(data: DataSet, profile: Profile, experiment: Experiment, folder: Path, progress: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, Statistics | None]:
     """Every window judged by networks that know nothing of its fold.
 
     Returns
     -------
     table : the manifest with fold, logit_LABEL and baseline_LABEL (probability of the cheap baseline, trained on the same folds)
     position logits and position targets (windows, labels, positions), for the calibration of the trace
+    statistics of all windows, where the network is made of them
     """
     from tqdm.auto import tqdm
 
@@ -104,7 +106,7 @@ def out_of_fold(data: DataSet, profile: Profile, experiment: Experiment, folder:
     table[[f"logit_{label}" for label in labels]] = logit
     table[[f"baseline_{label}" for label in labels]] = baseline
     target = np.repeat(columns(table, "target", labels)[:, :, None], position.shape[2], axis=2)  # a clip carries its label throughout
-    return table, position, target
+    return table, position, target, statistics
 
 
 def with_thresholds(table: pd.DataFrame, calibration: dict, labels: tuple, pool: str, target_precision: float | None = None) -> pd.DataFrame:
@@ -136,12 +138,12 @@ def calibrated_table(table: pd.DataFrame, calibration: dict, labels: tuple) -> p
 
 
 def final_model(data: DataSet, profile: Profile, experiment: Experiment, table: pd.DataFrame, position: np.ndarray, position_target: np.ndarray,
-                folder: Path, progress: bool = False) -> tuple[torch.nn.Module, SavedModel]:
+                folder: Path, progress: bool = False, statistics: Statistics | None = None) -> tuple[torch.nn.Module, SavedModel]:
     """The network of all clips, with calibration and thresholds from the logits of all folds."""
     from training.clip_verdict import choose_limits
 
     labels = profile.labels
-    net = train_members(data, data.manifest, profile, experiment, folder / "all", progress)
+    net = train_members(data, data.manifest, profile, experiment, folder / "all", progress, statistics)
     calibration, thresholds = calibration_of(table, position, position_target, labels, experiment.target_precision)
     limits = choose_limits(calibrated_table(table, calibration, labels), labels, experiment.pool, "prob", experiment.target_precision)
     thresholds = {label: values | {"window": limits[label]} for label, values in thresholds.items()}

@@ -1,0 +1,82 @@
+"""Your own recordings and annotations as the data of an experiment:
+
+    annotations: {recordings: /data/2022 BSM, table: "/data/2022 BSM/**/*.selections.txt", label_map: beluga, exhaustive: true}
+    split: {kind: grouped, by: day, folds: 5}
+
+| split | train, validation, test |
+| --- | --- |
+| given | by the column `split` of the table `about` (recording, split, site, ...) |
+| grouped | whole values of `by`: the first of `folds` parts is test, the next validation |
+| leave_one_out | the first value of `by` (or `held`) is test, the next validation |
+| held_out_in_time | the last fifth is test, the fifth before it validation; recordings whole |
+
+Relative paths are below the data folder (`SEA_CANARY_DATA`). A leak between the sides is an error before anything is trained.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from preprocessing.annotated import annotated_dataset
+from preprocessing.dataset import DataSet, front_end_key
+from preprocessing.recordings import describe, list_recordings
+from preprocessing.splits import grouped_folds, held_out_in_time, leave_one_out
+from spectrogram.profile import Profile
+from training.experiment import digest
+from training.leaks import check_leaks, refuse_leaks
+from training.spec import BadExperiment, Experiment, check_keys
+
+KEYS = ("recordings", "table", "label_map", "exhaustive", "looked_for", "carry", "about", "held")
+
+
+def annotated_data(spec: Experiment, profile: Profile, data_dir: Path) -> DataSet:
+    """The data set of the experiment's recordings and annotations, each recording on its side of the split.
+
+    Raises
+    ------
+    BadExperiment
+        where `annotations` lacks or misspells a key, or the split cannot be made; training.leaks.Leak where the same thing is on two sides.
+    """
+    given = spec.annotations
+    check_keys(given, list(KEYS), f"experiment {spec.name}, annotations")
+    missing = {"recordings", "table"} - set(given)
+    if missing:
+        raise BadExperiment(f"experiment {spec.name}: annotations lacks {', '.join(sorted(missing))}; e.g. {{recordings: /data/2022, table: /data/2022/*.txt}}")
+    recordings = list_recordings(placed(given["recordings"]))
+    if given.get("about"):
+        recordings = describe(recordings, placed(given["about"]))
+    recordings["split"] = sides(recordings, spec)
+    refuse_leaks(check_leaks(recordings, recordings["split"], ["recording"] if spec.split.kind in ("given", "held_out_in_time") else ["recording", spec.split.by]))
+    key = digest([front_end_key(profile), profile.heads, {k: str(v) for k, v in given.items()}, dict(zip(recordings["recording"], recordings["split"]))])
+    return annotated_dataset(recordings, placed(given["table"]), data_dir / "annotated" / f"{spec.name}_{key}", profile, given.get("label_map"), given.get("exhaustive", False),
+                             given.get("looked_for"), carry=tuple(given.get("carry") or ()), summary={"simulated": False})
+
+
+def placed(path: str) -> str:
+    """A path as it is, or below the data folder where it is relative and not there."""
+    if Path(path).is_absolute() or Path(path).exists():
+        return str(path)
+    from training.clips import data_folder
+
+    return str(data_folder() / path)
+
+
+def sides(recordings: pd.DataFrame, spec: Experiment) -> pd.Series:
+    """train, validation or test of each recording."""
+    split, where = spec.split, f"experiment {spec.name}"
+    if split.kind == "given":
+        if "split" not in recordings or not set(recordings["split"].dropna()) >= {"train", "validation", "test"}:
+            raise BadExperiment(f"{where}: split kind `given` needs a table `about` with columns recording and split (train, validation, test); or choose kind: grouped")
+        return recordings["split"]
+    if split.kind == "rows":
+        raise BadExperiment(f"{where}: split kind `rows` leaks and trains no model to keep; use study: leak to show it, or kind: grouped")
+    if split.kind == "grouped":
+        return grouped_folds(recordings, split.by, split.folds, seed=spec.seed)["fold_0"]
+    if split.kind == "held_out_in_time":
+        return held_out_in_time(recordings, group="recording")["in_time"]
+    folds = leave_one_out(recordings, split.by, seed=spec.seed)
+    held = str(spec.annotations.get("held") or folds.columns[0])
+    if held not in folds:
+        raise BadExperiment(f"{where}: {held!r} is no value of {split.by}; it has {', '.join(folds.columns)}")
+    return folds[held]
