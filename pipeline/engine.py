@@ -3,9 +3,13 @@
 An engine is given recordings to do, one by one as it has hands for them, and yields their parts as they are finished, in any order. `None` among the
 recordings means "none just now, ask again"; `None` among the parts means "nothing new just now".
 
-A worker is a process that works on one recording at a time, on one core, with the model loaded once. Recordings stay whole: see `WHOLE`.
-Workers of a cluster read the recordings themselves (from an address, or a path that is the same everywhere) and write nothing: parts come
-back to this process, the only one that writes the output.
+A worker is a process that works on one recording at a time, on one core, with the model loaded once. Workers of a cluster read the recordings
+themselves (from an address, or a path that is the same everywhere) and write nothing: parts come back to this process, the only one that writes the
+output.
+
+A recording stays whole on one worker. Its chunks of 16 s are shared among that worker's threads where there are fewer recordings than cores, with
+exact joins (`pipeline.single`); to share them among processes, the picture of every chunk would have to travel (290 MB for an hour of sound) to
+the one that finds regions and events in order of time. Recorders write files of minutes to hours, so there is always another file for another core.
 """
 from __future__ import annotations
 
@@ -29,7 +33,9 @@ from pipeline.sources import bring
 
 PAUSE_S = 0.3          # between two looks for something to do
 LOOK_S = 2.0           # between two looks at who is there
-START_S = 120.0        # until workers must have come
+CONNECT_S = 20.0       # until a scheduler must have answered
+START_S = 300.0        # until workers must have come
+LOST_AT_MOST = 3       # times that a worker is replaced
 WORKER_BYTES = 1.5e9   # of memory, for each worker
 SMALL_BYTES = 400e6    # less than this is done before workers would have started
 MOST_THREADS = 4       # on one recording: more stand in each other's way
@@ -178,7 +184,7 @@ class Cluster:
         try:
             if isinstance(self.address, str):
                 try:
-                    self.client = Client(self.address, timeout=20, set_as_default=False)
+                    self.client = Client(self.address, timeout=CONNECT_S, set_as_default=False)
                 except (OSError, TimeoutError, ValueError) as error:
                     raise NoWorkers(f"{self.address}: no Dask scheduler answers ({error or type(error).__name__}); start one with `dask scheduler`, or give "
                                     "another address") from None
@@ -191,10 +197,8 @@ class Cluster:
         return self
 
     def __exit__(self, *_) -> None:
-        with suppress(Exception):
-            if self.local:
-                self.local.kill()
-            if self.client is not None and self._mine:
+        if self.client is not None and self._mine:
+            with suppress(Exception):
                 self.client.close(timeout=5)
         if self.local:
             self.local.close()
@@ -206,8 +210,8 @@ class Cluster:
     def _await_workers(self) -> None:
         until = time.monotonic() + START_S
         while not (n := self.workers) or (self.local and n < self.local.n):
-            if self.local and (reason := self.local.gone()):
-                raise NoWorkers(f"the local workers did not start: {reason}")
+            if self.local:
+                self.local.replace_lost()
             if time.monotonic() > until:
                 raise NoWorkers(f"{self.address}: no workers came within {START_S:.0f} s; start some with `dask worker {self.address} --nthreads 2`, in this "
                                 "project's environment on each machine")
@@ -254,8 +258,8 @@ class Cluster:
         """How many recordings to keep with the workers: as many as they have threads, and one more for each, so that none waits for us."""
         now = time.monotonic()
         if now - self._looked > LOOK_S:
-            if self.local and (reason := self.local.gone()):
-                raise NoWorkers(f"the local workers ended: {reason}; run again: finished recordings are kept")
+            if self.local:
+                self.local.replace_lost()
             try:
                 threads = self.client.nthreads()
             except OSError:
@@ -288,7 +292,7 @@ class LocalWorkers:
     """A scheduler in this process and `n` worker processes on this machine, which end with it, however it ends.
 
     They are started as programs of their own, so that a script that calls us needs no `if __name__ == "__main__":`, and apart from the
-    terminal, so that Ctrl-C reaches only this process, which ends them.
+    terminal, so that Ctrl-C reaches only this process, which ends them. One that dies is replaced.
     """
 
     def __init__(self, n: int, threads: int):
@@ -297,46 +301,48 @@ class LocalWorkers:
 
         from pipeline.shelf import new_folder
 
-        self.n, self.process = n, None
+        self.n, self.threads, self.processes, self.lost = n, threads, [], 0
         self.folder = new_folder()
-        with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.admin.tick.limit": "1h", "distributed.scheduler.worker-ttl": None}):
-            self.cluster = LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=logging.CRITICAL)
+        with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-ttl": None}):
+            self.cluster = LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
         self.address = self.cluster.scheduler_address
         self.words = open(self.folder / "workers.txt", "w+b")
-        command = [sys.executable, "-m", "dask", "worker", self.address, "--nworkers", str(n), "--nthreads", str(threads), "--no-dashboard",
+        self.processes = [self._start() for _ in range(n)]
+
+    def _start(self) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", "worker", self.address, "--no-nanny", "--nthreads", str(self.threads), "--no-dashboard",
                    "--memory-limit", "0", "--death-timeout", "20", "--local-directory", str(self.folder)]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error", "TMPDIR": str(self.folder), "OMP_NUM_THREADS": "1",
+                            "PYTHONWARNINGS": "ignore"}
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
-        self.process = subprocess.Popen(command, env=self._environment(), stdin=subprocess.DEVNULL, stdout=self.words, stderr=subprocess.STDOUT, **apart)
+        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=self.words, stderr=subprocess.STDOUT, **apart)
 
-    def _environment(self) -> dict:
-        here = os.environ.get("PYTHONPATH")
-        return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), here])), "DASK_LOGGING__DISTRIBUTED": "error", "TMPDIR": str(self.folder),
-                             "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    def replace_lost(self) -> None:
+        """Start workers anew in the place of those that ended, within reason.
 
-    def gone(self) -> str:
-        """Why the workers ended, "" while they live."""
-        if self.process.poll() is None:
-            return ""
-        self.words.seek(0)
-        return self.words.read().decode(errors="replace").strip()[-500:] or f"exit code {self.process.returncode}"
-
-    def kill(self) -> None:
-        """End the processes now; they hold nothing that is worth keeping."""
-        import psutil
-
-        if self.process is None:
-            return
-        with suppress(psutil.Error):
-            parent = psutil.Process(self.process.pid)
-            children = parent.children(recursive=True)
-            for process in (parent, *children):  # the parent first: it would start new ones
-                with suppress(psutil.Error):
-                    process.kill()
-        self.process.wait()
+        Raises
+        ------
+        NoWorkers
+            when they keep ending.
+        """
+        for k, process in enumerate(self.processes):
+            if process.poll() is not None:
+                self.lost += 1
+                if self.lost > LOST_AT_MOST * self.n:
+                    self.words.seek(0)
+                    reason = self.words.read().decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
+                    raise NoWorkers(f"the local workers keep ending: {reason}; run again with fewer workers: finished recordings are kept")
+                self.processes[k] = self._start()
 
     def close(self) -> None:
+        """End the processes now (they hold nothing that is worth keeping), and the scheduler."""
         import shutil
 
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait()
         with suppress(Exception):
             self.cluster.close(timeout=5)
         self.words.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ STARTS = ("pipeline.single", "training.saved")  # what a recording passes throug
 NOT = ("plots", "debug", "explore", "provenance")  # ... but for pictures
 DIFFERENCES = {"input_size": "the file", "input_changed": "the file", "log": "its log", "start_utc": "start time", "settings": "settings",
                "thresholds": "thresholds", "model_id": "model", "profile_hash": "profile", "code": "code"}
+_PARSING = threading.Lock()  # Python 3.11 may stumble over two syntax trees that are built at once
 
 
 def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> dict:
@@ -41,9 +43,14 @@ def what_changed(old: dict, new: dict) -> str:
     return ", ".join(found) or "nothing that is known"
 
 
-@lru_cache(maxsize=1)
 def code_hash() -> str:
     """Twelve hex digits that change when a statement changes that a result passes through."""
+    with _PARSING:
+        return _code_hash()
+
+
+@lru_cache(maxsize=1)
+def _code_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(deciding_modules()):
         digest.update(path.relative_to(ROOT).as_posix().encode())

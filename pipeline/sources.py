@@ -113,7 +113,8 @@ def storage_options(where: str) -> dict:
     """What `.env` says of the place."""
     if not where.startswith("s3://"):
         return {}
-    return {"anon": (os.environ.get("S3_ANONYMOUS") or "").strip().lower() in ("1", "true", "yes"), "endpoint_url": os.environ.get("S3_ENDPOINT") or None}
+    return {"anon": (os.environ.get("S3_ANONYMOUS") or "").strip().lower() in ("1", "true", "yes"), "endpoint_url": os.environ.get("S3_ENDPOINT") or None,
+            "config_kwargs": {"connect_timeout": 10, "retries": {"max_attempts": 2}}}
 
 
 def file_system(where: str, options: dict):
@@ -236,8 +237,9 @@ def bring(source: Source, wanted: Callable[[], bool] = lambda: True) -> Near:
 
 def local_name(name: str) -> str:
     """The last part of a name, without what a system might take for a way elsewhere."""
-    last = NOT_IN_NAMES.sub("_", re.split(r"[/\\]", name)[-1])[-200:]
-    return last if last.strip(". ") else f"recording{last.strip()}"
+    stem, ending = os.path.splitext(NOT_IN_NAMES.sub("_", re.split(r"[/\\]", name)[-1]))
+    stem = stem.encode("utf-8", "replace")[:180].decode("utf-8", "ignore")  # systems take 255 bytes
+    return stem + ending[:16] if stem.strip(". ") else f"recording{ending[:16]}"
 
 
 def _fetch(source: Source, folder: Path, wanted: Callable[[], bool]) -> Path:

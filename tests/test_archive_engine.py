@@ -1,0 +1,187 @@
+"""Who does the work does not matter: this process, two local workers of which one is killed, a scheduler in another process; the same tables.
+And Ctrl-C is clean."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from pipeline import engine, run_multi_file_pipeline
+from pipeline.engine import Cluster, NoWorkers, model_ref, plan
+from pipeline.fingerprint import code_hash, deciding_modules
+from pipeline.tables import TABLES
+from tests.s3_server import s3_server
+from tests.toy_faults import truncated, zero_bytes
+from tests.toy_model import ToyModel
+from tests.toy_sound import scene, write
+
+ROOT = Path(__file__).resolve().parents[1]
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def season(tmp_path_factory):
+    """Recordings of three rates and lengths, one without a time, one truncated and one empty; and the tables of one process."""
+    folder = tmp_path_factory.mktemp("season")
+    for k, (rate, seconds) in enumerate([(8000, 7), (48000, 6), (96000, 6), (8000, 20)]):
+        write(folder / "in" / f"6872.2207160{k}0000.wav", scene(seconds, rate, k), rate)
+    write(folder / "in" / "undated.wav", scene(7, 8000, 5), 8000)
+    truncated(folder / "in" / "6872.220716050000.wav")
+    zero_bytes(folder / "in" / "6872.220716060000.wav")
+    run_multi_file_pipeline(folder / "in", folder / "out", ToyModel(), workers=1, progress=False)
+    return folder
+
+
+def assert_same(out, other, tables=TABLES):
+    for table in tables:
+        pd.testing.assert_frame_equal(*(pd.read_parquet(Path(x) / f"{table}.parquet") for x in (out, other)), check_exact=True, obj=table)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """Address of a Dask scheduler in another process, with a worker in a third."""
+    words = tmp_path_factory.mktemp("dask") / "words.txt"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
+    with open(words, "w+") as file:
+        options = {"env": env, "stdout": file, "stderr": subprocess.STDOUT, "cwd": words.parent}
+        head = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **options)
+        try:
+            while not (found := re.search(r"tcp://127\.0\.0\.1:\d+", words.read_text())):
+                assert head.poll() is None, words.read_text()
+                time.sleep(0.05)
+            worker = subprocess.Popen([sys.executable, "-m", "dask", "worker", found.group(), "--no-nanny", "--nthreads", "2", "--no-dashboard"], **options)
+            yield found.group()
+            worker.kill()
+            worker.wait()
+        finally:
+            head.kill()
+            head.wait()
+
+
+def test_a_scheduler_in_another_process_gives_the_same_tables(season, tmp_path, scheduler, monkeypatch):
+    run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), scheduler=scheduler, progress=False)
+    assert_same(tmp_path / "out", season / "out")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")  # nothing to do: nobody is asked
+    run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), progress=False)
+
+
+def test_a_bucket_read_by_a_worker_elsewhere(season, tmp_path, scheduler, monkeypatch):
+    """The worker fetches by itself, with the place's address from here and credentials of its own."""
+    from distributed import Client
+
+    with s3_server() as address:
+        import s3fs
+
+        fs = s3fs.S3FileSystem(endpoint_url=address, key="somebody", secret="something")
+        fs.mkdir("season")
+        fs.put(str(season / "in"), "season/2022", recursive=True)
+        monkeypatch.setenv("S3_ENDPOINT", address)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+        with Client(scheduler, set_as_default=False) as client:  # somebody's own client does as well
+            run_multi_file_pipeline("s3://season/2022", tmp_path / "out", ToyModel(), scheduler=client, progress=False)
+            assert client.status == "running"
+    assert_same(tmp_path / "out", season / "out", ("events", "windows", "levels"))
+
+
+def test_two_local_workers_of_which_one_is_killed_after_ctrl_c(season, tmp_path, monkeypatch):
+    """Ctrl-C after the first recording leaves no process and keeps that one; then a worker is killed. The same tables."""
+    engines, happens = [], [lambda: signal.raise_signal(signal.SIGINT), lambda: engines[-1].local.processes[0].kill()]
+
+    class Disturbed(Cluster):
+        def parts(self, jobs):
+            engines.append(self)
+            for n, part in enumerate(part for part in super().parts(jobs) if part is not None):
+                yield part
+                if n == 0:
+                    happens.pop(0)()
+
+    monkeypatch.setattr("pipeline.multi.Cluster", Disturbed)
+    monkeypatch.setattr("pipeline.engine.LOOK_S", 0.1)
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(KeyboardInterrupt):
+        run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), workers=2, progress=False)
+    assert len(list((tmp_path / "out" / "parts").glob("*.zip"))) == 1
+    assert not list((tmp_path / "out").rglob("*.tmp")) and not list((tmp_path / "out").rglob("*.lock"))
+    assert set(psutil.Process().children(recursive=True)) <= before and not engines[0].local.folder.exists()
+
+    run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), workers=2, progress=False)
+    assert_same(tmp_path / "out", season / "out")
+    assert engines[1].local.lost == 1 and not happens and set(psutil.Process().children(recursive=True)) <= before
+
+
+# ------------------------------------------------------------------------------------------------------------ without processes
+
+
+@pytest.mark.parametrize("sizes, workers, expected", [
+    ([], None, (1, 2)), ([9 * MB], None, (1, 2)), ([900 * MB], None, (1, 2)), ([1 * MB] * 5, None, (1, 2)), ([200 * MB] * 5, None, (2, 1)),
+    ([1 * MB] * 5, 1, (1, 1)), ([1 * MB] * 5, 2, (2, 1)), ([1 * MB] * 5, 16, (5, 3)), ([1 * MB], 16, (1, 4)), ([-1] * 5, None, (1, 2)), ([1] * 100, 64, (64, 1)),
+])
+def test_how_many_processes_and_threads(sizes, workers, expected, monkeypatch):
+    monkeypatch.setattr(engine, "sensible_workers", lambda: 2)
+    assert plan(sizes, workers) == expected
+
+
+def test_a_sensible_number_of_workers_fits_cores_and_memory(monkeypatch):
+    monkeypatch.setattr(engine, "cores", lambda: 8)
+    for gigabytes, expected in ((0.2, 1), (4, 2), (64, 8)):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": gigabytes * 1e9}))
+        assert engine.sensible_workers() == expected
+
+
+def test_no_scheduler_there(season, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "CONNECT_S", 0.5)
+    with pytest.raises(NoWorkers, match="tcp://127.0.0.1:9: no Dask scheduler answers"):
+        run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), scheduler="tcp://127.0.0.1:9", progress=False)
+
+
+def test_a_scheduler_without_workers(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(engine, "START_S", 0.3)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1") as cluster:
+        with pytest.raises(NoWorkers, match="no workers came within 0 s; start some with `dask worker tcp://"):
+            with Cluster(model_ref(ToyModel(), ToyModel(), None, None), ToyModel().profile, scheduler=cluster.scheduler_address):
+                pass
+
+
+def test_a_worker_with_other_code_or_another_model_says_so(tmp_path):
+    ref = model_ref(None, ToyModel(), None, "cpu")
+    with pytest.raises(NoWorkers, match="another version of the project"):
+        engine.work(None, ref, "0" * 12)
+    with pytest.raises(NoWorkers, match="has another model .* than this machine .toy."):
+        engine.work(None, ref, code_hash())
+
+
+def test_a_loaded_model_that_cannot_be_sent_is_said_or_stays_here(season, tmp_path):
+    model = ToyModel()
+    model.lock = threading.Lock()  # no process can have this of another
+    with pytest.raises(ValueError, match="model toy: a loaded model that cannot be sent to workers.*give its folder instead"):
+        run_multi_file_pipeline(season / "in", tmp_path / "out", model, workers=2, progress=False)
+
+
+def test_the_code_that_decides_results_is_part_of_the_fingerprint(tmp_path, monkeypatch):
+    import pipeline.fingerprint as fingerprint
+
+    names = {path.relative_to(ROOT).as_posix() for path in deciding_modules()}
+    assert {"pipeline/single.py", "pipeline/events.py", "spectrogram/stft.py", "ROI/regions.py", "training/saved.py", "training/model.py"} <= names
+    assert not {name for name in names if "plots" in name or name.startswith(("tests", "bench"))} and "pipeline/multi.py" not in names
+
+    def hashed(text):
+        (tmp_path / "a.py").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+        monkeypatch.setattr(fingerprint, "STARTS", ("a",))
+        fingerprint._code_hash.cache_clear()
+        return code_hash()
+
+    first = hashed("import os\n\ndef f(x):\n    return x + 1\n")
+    assert first == hashed('"""What it is."""\nimport os  # why\n\ndef f(x: int) -> int:\n    """More."""\n    return (x\n        + 1)\n')
+    assert len({first, hashed("import os\n\ndef f(x):\n    return x + 2\n"), hashed("import os\n\ndef f(x, y=0):\n    return x + 1\n")}) == 3
+    fingerprint._code_hash.cache_clear()
