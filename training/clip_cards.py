@@ -35,6 +35,9 @@ def clip_model_card(model_id: str, model, net, experiment: Experiment, metrics: 
         "## Clips of groups that were not trained on", "",
         f"Variant `{first}`; {experiment.split.folds} folds; thresholds and calibration of each fold from the other folds. A clip's answer is the {metrics['pool']} of its windows' logits.", "",
         table(["label", "clips", "groups", "average precision", "ROC AUC", "F1", "precision", "recall"], per_label), "",
+        "Within the folds that hold the label (the mean of their ROC AUC; networks of different folds have different scales): " + "; ".join(
+            f"{label} {number(network['within_folds'][label]['roc_auc'])} ({', '.join(number(r['roc_auc'], 2) for r in network['within_folds'][label]['folds'])}; baseline "
+            f"{number(judged['baseline']['within_folds'][label]['roc_auc'])})" for label in labels) + ".", "",
         "## Beside it", "", "baseline: picture statistics and a logistic regression, same folds. Intervals (95 %) are over groups.", "",
         table(["variant", "method", "macro AP", "macro ROC AUC", "macro F1", "macro F1, best label"], clip_rows(metrics, labels)), "",
         "## Thresholds of the model that is kept", "", "It was trained on all clips; calibration and thresholds are from the clips judged out of fold.", "",

@@ -63,7 +63,9 @@ def verdict_table(metrics: dict) -> pd.DataFrame:
 def label_table(network: dict, labels: tuple) -> pd.DataFrame:
     """A row per label."""
     names = ["positives", "groups_positive", "average_precision", "roc_auc", "f1", "precision", "recall", "precision_at_1%", "precision_at_10%", "calibration_error"]
-    return pd.DataFrame({label: {name: network[label][name] for name in names} for label in labels}).T.astype(float)
+    within = network.get("within_folds", {})
+    return pd.DataFrame({label: {name: network[label][name] for name in names} | {f"{name}, mean of folds": within.get(label, {}).get(name, np.nan) for name in ("average_precision", "roc_auc")}
+                         for label in labels}).T.astype(float)
 
 
 def plot_precision_recall(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None):

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from training.metrics import PREVALENCES, average_precision, bootstrap, counts, mean_known, precision_at_prevalence, reliability_error, roc_auc, share
-from training.thresholds import best_threshold, sigmoid
+from training.thresholds import FALLBACK, best_threshold, sigmoid
+
+FEWEST_GROUPS = 3
 
 
 def logit(p: np.ndarray) -> np.ndarray:
@@ -33,9 +35,15 @@ def pooled(table: pd.DataFrame, labels: tuple, pool: str = "mean", what: str = "
 
 
 def choose_limits(table: pd.DataFrame, labels: tuple, pool: str, what: str = "prob", target_precision: float | None = None) -> dict[str, float]:
-    """Threshold of each label on the pooled probability of clips."""
+    """Threshold of each label on the pooled probability of clips; `FALLBACK` for a label that too few groups carry (see `enough_groups`)."""
     clips = pooled(table, labels, pool, what)
-    return {label: best_threshold(clips[f"{what}_{label}"].to_numpy(), clips[f"target_{label}"].to_numpy(), target_precision) for label in labels}
+    return {label: best_threshold(clips[f"{what}_{label}"].to_numpy(), clips[f"target_{label}"].to_numpy(), target_precision) if enough_groups(clips, label) else FALLBACK
+            for label in labels}
+
+
+def enough_groups(table: pd.DataFrame, label: str) -> bool:
+    """Whether a label has groups enough to choose a threshold or a calibration by: what fits one or two recording sessions fits no third."""
+    return table.loc[table[f"target_{label}"] == 1, "group"].nunique() >= FEWEST_GROUPS
 
 
 def clip_metrics(table: pd.DataFrame, labels: tuple, pool: str = "mean", what: str = "prob", draws: int = 200, seed: int = 0) -> dict:
@@ -44,7 +52,7 @@ def clip_metrics(table: pd.DataFrame, labels: tuple, pool: str = "mean", what: s
     Returns
     -------
     {label: {clips, positives, groups_positive, average_precision, roc_auc, f1, precision, recall, tp ..., precision_at_1_percent, ...}},
-    "macro" over labels with a positive, "interval" {macro_f1, macro_average_precision, average_precision of each label} over groups, "best_label"
+    "macro" over labels with a positive, "within_folds" (see there), "interval" {macro_f1, macro_average_precision, average_precision of each label} over groups, "best_label"
     (the label with the highest probability is the answer: accuracy, macro_f1) where every clip has exactly one label.
     """
     clips = pooled(table, labels, pool, what)
@@ -60,6 +68,7 @@ def clip_metrics(table: pd.DataFrame, labels: tuple, pool: str = "mean", what: s
         out[label]["calibration_error"] = reliability_error(p, t)
     names = ("average_precision", "roc_auc", "f1")
     out["macro"] = {name: mean_known([out[label][name] for label in labels]) for name in names}
+    out["within_folds"] = within_folds(clips, target, prob, labels)
     groups = clips["group"].to_numpy()
     out["interval"] = {"macro_average_precision": bootstrap(groups, lambda rows: mean_known([average_precision(target[rows, k], prob[rows, k]) for k in range(len(labels))]), draws, seed),
                        "macro_f1": bootstrap(groups, lambda rows: mean_known([counts(target[rows, k], positive[rows, k])["f1"] for k in range(len(labels))]), draws, seed)}
@@ -67,6 +76,19 @@ def clip_metrics(table: pd.DataFrame, labels: tuple, pool: str = "mean", what: s
                         for k, label in enumerate(labels)} if len(labels) < 4 else {}
     if (target.sum(axis=1) == 1).all() and len(labels) > 1:
         out["best_label"] = best_label(target.argmax(axis=1), prob.argmax(axis=1), labels, groups, draws, seed)
+    return out
+
+
+def within_folds(clips: pd.DataFrame, target: np.ndarray, prob: np.ndarray, labels: tuple) -> dict:
+    """ROC AUC and average precision of each label within every fold that holds it, and their plain mean: the scales of differently trained networks do not mix."""
+    out = {}
+    for k, label in enumerate(labels):
+        rows = []
+        for fold, at in clips.groupby("fold").indices.items():
+            if (target[at, k] == 1).any() and (target[at, k] == 0).any():
+                rows.append({"fold": int(fold), "positives": int((target[at, k] == 1).sum()), "roc_auc": roc_auc(target[at, k], prob[at, k]),
+                             "average_precision": average_precision(target[at, k], prob[at, k])})
+        out[label] = {"roc_auc": mean_known([r["roc_auc"] for r in rows]), "average_precision": mean_known([r["average_precision"] for r in rows]), "folds": rows}
     return out
 
 
