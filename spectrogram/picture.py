@@ -31,18 +31,23 @@ def normalise(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
         *lead, frames, bands = picture_db.shape
         tiles = np.reshape(picture_db, (*lead, frames // tile_frames, tile_frames, bands))
         return normalise(tiles, profile).reshape(picture_db.shape)
-    visible = np.isfinite(picture_db)
-    count = np.maximum(visible.sum(axis=(-2, -1), keepdims=True), 1).astype(np.float32)
-    filled = np.ascontiguousarray(np.where(visible, picture_db, np.float32(0)))  # one order in memory: a sum has the same bits however cut
+    filled = np.ascontiguousarray(picture_db)  # one order in memory: a sum has the same bits however cut
+    total = filled.sum(axis=(-2, -1), keepdims=True)
+    count, visible = np.float32(picture_db.shape[-2] * picture_db.shape[-1]), None  # None: nothing is masked
+    if not np.isfinite(total).all():
+        visible = np.isfinite(picture_db)
+        count = np.maximum(visible.sum(axis=(-2, -1), keepdims=True), 1).astype(np.float32)
+        filled = np.ascontiguousarray(np.where(visible, picture_db, np.float32(0)))
+        total = filled.sum(axis=(-2, -1), keepdims=True)
     if n["kind"] == "mean":
-        x = (filled - filled.sum(axis=(-2, -1), keepdims=True) / count) * np.float32(1 / n["scale_db"])
+        x = (filled - total / count) * np.float32(1 / n["scale_db"])
     elif n["kind"] == "absolute":
         x = (filled - np.float32(n["centre_db"])) * np.float32(1 / n["scale_db"])
     elif n["kind"] == "minmax":
-        low = np.where(visible, picture_db, np.inf).min(axis=(-2, -1), keepdims=True)
-        high = np.where(visible, picture_db, -np.inf).max(axis=(-2, -1), keepdims=True)
+        low, high = (picture_db, picture_db) if visible is None else (np.where(visible, picture_db, beyond) for beyond in (np.inf, -np.inf))
+        low, high = low.min(axis=(-2, -1), keepdims=True), high.max(axis=(-2, -1), keepdims=True)
         x = (filled - low) / np.maximum(high - low, np.float32(1e-6))
     else:
         raise ValueError(f"profile {profile.name}: normalisation {n['kind']!r}; use mean, absolute or minmax")
     np.clip(x, n["low"], n["high"], out=x)
-    return np.where(visible, x, np.float32(n["masked"])).astype(np.float32, copy=False)
+    return x if visible is None else np.where(visible, x, np.float32(n["masked"])).astype(np.float32, copy=False)
