@@ -108,7 +108,8 @@ def make_part(job: Job, near: Near, model) -> Part:
         job.source.name.encode("utf-8")
         recording = Recording(near.path, job.channel, job.given.get("start_utc"), job.recording["serial"], clock=job.clock)
         recording.sensitivity_db, recording.calibrated = job.recording["sensitivity_db"], job.recording["calibrated"]
-        result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=job.threads, name=job.source.name)
+        threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
+        result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name)
     except Exception as error:
         lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)

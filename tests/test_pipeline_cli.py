@@ -58,6 +58,8 @@ def test_nothing_found_is_2(tmp_path, capsys):
 def test_nothing_processed_is_3(audio, model, tmp_path, capsys):
     assert call(audio / "empty.wav", tmp_path / "out", "--model", model) == 3
     assert "1 recordings, 0.00 h: 0 events; 1 failed" in capsys.readouterr().out
+    assert call(audio / "empty.wav", tmp_path / "out", "--model", model) == 3
+    assert "1 recordings failed before and have not changed" in capsys.readouterr().out
 
 
 def test_thresholds_are_taken_and_noted(audio, model, tmp_path):
@@ -94,8 +96,10 @@ def test_overrides(audio, model, tmp_path, capsys):
 
 @pytest.mark.parametrize("option, value, fault", [
     ("--clock", "Mars/Olympus", "unknown time zone 'Mars/Olympus'"), ("--level-row-s", "0", "level_row_s = 0"), ("--profile", "unicorn", "unicorn"),
+    ("--workers", "0", "workers = 0: give 1 or more"), ("--scheduler", "tcp://127.0.0.1:9", "no Dask scheduler answers"), ("--scheduler", "head", "head"),
 ])
-def test_other_wrong_arguments(option, value, fault, audio, tmp_path, model, capsys):
+def test_other_wrong_arguments(option, value, fault, audio, tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.CONNECT_S", 0.5)
     with_model = [] if option == "--profile" else ["--model", model]
     assert call(audio, tmp_path / "out", *with_model, option, value) == 2
     said = capsys.readouterr()
@@ -143,9 +147,11 @@ def test_ctrl_c_says_how_to_go_on(audio, model, tmp_path, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.parts.run_pipeline_single_audio", interrupted)
-    assert call(audio, tmp_path / "out", "--model", model) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.parts.run_pipeline_single_audio", interrupted)
+        assert call(audio, tmp_path / "out", "--model", model) == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
+    assert call(audio, tmp_path / "out", "--model", model) == 0
 
 
 def test_from_a_real_shell_in_another_folder(audio, model, tmp_path):
@@ -159,7 +165,8 @@ def test_from_a_real_shell_in_another_folder(audio, model, tmp_path):
 
 def test_import_leaves_the_heavy_libraries_alone():
     code = ("import sys, pipeline, spectrogram; pipeline.run_pipeline_single_audio, pipeline.run_multi_file_pipeline; "
-            "print([m for m in ('torch', 'torchaudio', 'lightning', 'matplotlib', 'sklearn', 'librosa', 'scipy.signal', 'training') if m in sys.modules])")
+            "print([m for m in ('torch', 'torchaudio', 'lightning', 'matplotlib', 'sklearn', 'librosa', 'scipy.signal', 'training', 'dask', 'distributed', 'fsspec', "
+            "'s3fs', 'filelock', 'psutil') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
