@@ -2,6 +2,7 @@
 #
 #   make run                               a demonstration on simulated sound
 #   make run AUDIO="/data/my recordings"   your own file or folder   [OUTPUT=folder] [PROFILE=beluga]
+#   make report OUTPUT="out/2022"          the tables of a run to one page, OUTPUT/report.html   [ARGS='--audio "/data/2022" --time-zone America/Toronto']
 #   make experiment NAME=watkins_beluga    training/experiments/NAME.yaml to results/NAME, model and analysis   [ARGS=--again]
 #   make experiments                       all that are missing or whose parameters changed                    [ARGS=--list]
 #   make test                              all tests                 [ARGS="-k levels"]
@@ -16,7 +17,7 @@ export RUN_AUDIO = $(AUDIO)
 export RUN_OUTPUT = $(OUTPUT)
 export RUN_PROFILE = $(PROFILE)
 
-.PHONY: help setup run experiment experiments test bench notebooks clean distclean
+.PHONY: help setup run report experiment experiments test bench notebooks clean distclean
 help:
 	@grep '^#   ' Makefile | cut -c5-
 
@@ -25,6 +26,9 @@ setup:
 
 run:
 	@"$(PYTHON)" canary.py run --audio "$$RUN_AUDIO" --output "$$RUN_OUTPUT" --profile "$$RUN_PROFILE"
+
+report:
+	@"$(PYTHON)" canary.py report "$$RUN_OUTPUT" $(ARGS)
 
 experiment:
 	@"$(PYTHON)" canary.py experiment $(NAME) $(ARGS)

@@ -2,6 +2,7 @@
 
     python canary.py setup                                   (on Windows: py canary.py setup)
     python canary.py run [--audio FILE_OR_FOLDER] [--output FOLDER] [--profile NAME]
+    python canary.py report OUTPUT [--audio FOLDER] [--time-zone ZONE]
     python canary.py experiment NAME | experiment --all | experiment --list
     python canary.py test | bench | notebooks | clean [--all]
 
@@ -202,7 +203,7 @@ def clean(root, everything=False):
 
 
 def read_arguments(words):
-    """Command line -> (options, words that are passed on to pytest, the benchmark, the experiments or JupyterLab)."""
+    """Command line -> (options, words that are passed on to pytest, the benchmark, the report, the experiments or JupyterLab)."""
     parser = argparse.ArgumentParser(prog="canary.py", description="Sea Canary: set up, run, test.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup", help="virtual environment, packages, .env")
@@ -210,13 +211,14 @@ def read_arguments(words):
     one.add_argument("--audio", help="a recording or a folder of them; without it, a simulated demonstration")
     one.add_argument("--output", help="where the notebook, the page and the tables go (default: output)")
     one.add_argument("--profile", help="species profile (default: PROFILE in .env)")
+    commands.add_parser("report", add_help=False, help="one page of HTML about a deployment: the folder that a run wrote; more words go to the report")
     commands.add_parser("experiment", add_help=False, help="train and judge: NAME of training/experiments, --all (missing or changed), --list")
     commands.add_parser("test", help="all tests; more words go to pytest")
     commands.add_parser("bench", help="speed and memory; more words go to the benchmark (--quick, --minutes N)")
     commands.add_parser("notebooks", help="open JupyterLab")
     commands.add_parser("clean", help="remove output and caches").add_argument("--all", action="store_true")
     options, rest = parser.parse_known_args(words)
-    if rest and options.command not in ("experiment", "test", "bench", "notebooks"):
+    if rest and options.command not in ("report", "experiment", "test", "bench", "notebooks"):
         parser.error("not understood: " + " ".join(rest))
     return options, rest
 
@@ -232,6 +234,10 @@ def main(words=None):
     python = venv_python(ROOT)
     if options.command == "run":
         return run_notebook(options.audio, options.output, options.profile)
+    if options.command == "report":
+        if not any(rest):
+            raise Fault('Name the folder that a run wrote, e.g. make report OUTPUT="out/2022".')
+        return run([python, "-m", "pipeline.report"] + [word for word in rest if word], env=own_kernel_environment())
     if options.command == "experiment":
         if not rest:
             raise Fault("Name an experiment, e.g. make experiment NAME=watkins_beluga; make experiments ARGS=--list shows them all.")
