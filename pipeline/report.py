@@ -175,8 +175,8 @@ class Report:
                 schedule = f"{span(cycle['on_s'])} every {span(cycle['period_s'])} ({per_cent(cycle['explained'])} of the sound)"
             breaks = gaps(mine)
             unexpected = breaks[breaks["gap_s"] > (cycle["period_s"] - cycle["on_s"] + 4 if cycle is not None and cycle["kind"] == "duty cycle" else 0)]
-            rows.append({"recorder": key[1] if key[0] == key[1] else f"{key[1]}, {key[0]}", "first sound": self.local(mine["start_utc"].min()), "last sound": self.local(mine["end_utc"].max()), "recordings": len(mine),
-                         "sound": hours(mine["duration_s"].sum()), "schedule": schedule, "stretches": len(segments(mine)), "gaps": len(unexpected),
+            rows.append({"recorder": key[1] if key[0] == key[1] else f"{key[1]}, {key[0]}", "first sound": self.local(mine["start_utc"].min()), "last sound": self.local(mine["end_utc"].max()), "recordings": f"{len(mine):,}",
+                         "sound": hours(mine["duration_s"].sum()), "schedule": schedule, "stretches": f"{len(segments(mine)):,}", "gaps": f"{len(unexpected):,}",
                          "in gaps": hours(unexpected["gap_s"].sum()) if len(unexpected) else "",
                          "sample rate (kHz)": ", ".join(f"{r / 1000:g}" for r in sorted(mine["sample_rate_hz"].unique())),
                          "could not show": ", ".join(sorted({x for text in mine["missing_labels"].fillna("") for x in str(text).split("+") if x})),
@@ -208,16 +208,16 @@ class Report:
         boat = table["label"] == VESSEL
         names = {label: self.profile.label_info.get(label, {}).get("name", label) for label in table["label"].unique()}
 
-        def with_interval(row, value, low, high, text):
+        def with_interval(row, value, low, high, scale=1, unit=""):
             if np.isnan(row[value]):
                 return ""
-            return text(row[value]) + ("" if np.isnan(row[low]) else f" <small>({text(row[low])} to {text(row[high])})</small>")
+            return f"{scale * row[value]:.3g}{unit}" + ("" if np.isnan(row[low]) else f" <small>({scale * row[low]:.3g} to {scale * row[high]:.3g})</small>")
 
         shown = pd.DataFrame({
             "site": table["site"], "call type": [f"{escape(x)} <small>{escape(names[x])}</small>" for x in table["label"]], "heard for": table["recorded_s"].map(hours),
             "events": table["events"].map("{:,}".format).mask(boat, ""),
-            "per hour of recording": [with_interval(r, "events_per_hour", "rate_low", "rate_high", "{:.3g}".format) if r["label"] != VESSEL else "" for _, r in table.iterrows()],
-            "minutes with calls": [with_interval(r, "share", "share_low", "share_high", per_cent) for _, r in table.iterrows()],
+            "per hour of recording": [with_interval(r, "events_per_hour", "rate_low", "rate_high") if r["label"] != VESSEL else "" for _, r in table.iterrows()],
+            "minutes with calls": [with_interval(r, "share", "share_low", "share_high", 100, " %") for _, r in table.iterrows()],
             "blocks": [counted(n, b) for n, b in zip(table["blocks"], table["block"])]})
         return table_html(shown, "", "In brackets: 95 % intervals from drawing whole blocks of time anew, since calls come in bouts; under five blocks there is none. "
                           "“Heard for”: recordings whose sample rate can show the call type.", trusted=("call type", "per hour of recording", "minutes with calls"))

@@ -16,6 +16,7 @@ from spectrogram.plots import DENSITY, TICKS_KHZ, colour_range
 NOT_LISTENED = "#e3e3e3"
 NIGHT = "#1d2b53"
 STRIP_BINS = 1000
+MOST_ROWS = 250
 WIDTH_IN = 10.5
 
 
@@ -57,7 +58,7 @@ def plot_effort_by_day(table: pd.DataFrame, clock):
         base = np.array([bottom.get(x, 0.0) for x in left])
         ax.bar(left, mine["listened_s"] / 3600, width=width, bottom=base, align="edge", color=colour, edgecolor="white", linewidth=0.3 if len(mine) < 200 else 0, label=site)
         bottom.update(zip(left, base + mine["listened_s"] / 3600))
-    ax.set(ylabel="hours of sound")
+    ax.set(ylabel="hours of sound", xlim=_dates(epoch_s(pd.Series([table["start_utc"].min(), table["end_utc"].max()]))))
     _time_axis(ax, clock)
     if table["site"].nunique() > 1:
         ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=6, fontsize=8)
@@ -67,32 +68,37 @@ def plot_effort_by_day(table: pd.DataFrame, clock):
 def plot_diel(hourly: pd.DataFrame, clock, position=None, title: str = ""):
     """Day by local hour, a panel for each label: share of listened minutes with calls; grey: not listened; with a position, night is shaded."""
     labels = list(dict.fromkeys(hourly["label"]))
-    days = pd.date_range(hourly["start_local"].min().tz_localize(None).normalize(), hourly["start_local"].max().tz_localize(None).normalize(), freq="D")
+    first, last = (hourly["start_local"].agg(what).tz_localize(None).normalize() for what in ("min", "max"))
+    fold = -(-((last - first).days + 1) // MOST_ROWS)  # days in a row of cells
+    days = pd.date_range(first, last, freq=f"{fold}D")
     figure, axes = _figure(float(np.clip(1.5 + 0.16 * len(days), 2.2, 6.5)), 1, max(len(labels), 1), sharey=True)
-    top = max(0.02, float(np.nanmax([hourly["share"].max(), 0.0])))
-    image, day0 = None, np.datetime64(days[0], "D")
-    for ax, label in zip(axes, labels):
-        mine = hourly[hourly["label"] == label]
-        local = mine["start_local"].dt.tz_localize(None)
-        row, hour = (local.to_numpy().astype("datetime64[D]") - day0).astype(int), local.dt.hour.to_numpy()
-        called, listened = np.zeros((len(days), 24)), np.zeros((len(days), 24))
-        np.add.at(called, (row, hour), mine["minutes_with_calls"].to_numpy())
-        np.add.at(listened, (row, hour), mine["minutes_listened"].to_numpy())
-        share = np.ma.masked_invalid(np.divide(called, listened, out=np.full(called.shape, np.nan), where=listened > 0))
+    shares = [_day_by_hour(hourly[hourly["label"] == label], days, fold) for label in labels]
+    top = max(0.02, *(float(np.percentile(share.compressed(), 99.5)) for share in shares if share.count()), 0.02)
+    for ax, label, share in zip(axes, labels, shares):
         ax.set_facecolor(NOT_LISTENED)
-        edges = np.arange(len(days) + 1) - 0.5
-        image = ax.pcolormesh(np.arange(25), edges, share, cmap="viridis", vmin=0, vmax=top, rasterized=True, zorder=1)
+        image = ax.pcolormesh(np.arange(25), np.arange(len(days) + 1) - 0.5, share, cmap="viridis", vmin=0, vmax=top, rasterized=True, zorder=1)
         if position is not None:
             _shade_night(ax, days, clock, position)
         ax.set(xticks=[0, 6, 12, 18, 24], xlim=(0, 24), ylim=(len(days) - 0.5, -0.5), xlabel="hour (local)")
         ax.set_title(label, loc="left", fontsize=10)
         ticks = np.unique(np.linspace(0, len(days) - 1, min(len(days), 8)).round().astype(int))
         ax.set_yticks(ticks, [f"{days[t]:%d %b %Y}" if i == 0 or days[t].year != days[ticks[i - 1]].year else f"{days[t]:%d %b}" for i, t in enumerate(ticks)])
-        ax.grid(False)
-    figure.colorbar(image, ax=axes, pad=0.01, aspect=25, format=_per_cent).set_label("minutes with calls", fontsize=9)
+    if fold > 1:
+        axes[0].set_ylabel(f"rows of {fold} days")
+    figure.colorbar(image, ax=axes, pad=0.01, aspect=25, extend="max" if top < max(share.max() for share in shares if share.count()) else "neither", format=_per_cent).set_label("minutes with calls", fontsize=9)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
+
+
+def _day_by_hour(table: pd.DataFrame, days, fold: int) -> np.ma.MaskedArray:
+    """(rows, 24) share of listened minutes with calls; masked where nothing was listened."""
+    local = table["start_local"].dt.tz_localize(None)
+    row, hour = (local.to_numpy().astype("datetime64[D]") - np.datetime64(days[0], "D")).astype(int) // fold, local.dt.hour.to_numpy()
+    called, listened = np.zeros((len(days), 24)), np.zeros((len(days), 24))
+    np.add.at(called, (row, hour), table["minutes_with_calls"].to_numpy())
+    np.add.at(listened, (row, hour), table["minutes_listened"].to_numpy())
+    return np.ma.masked_invalid(np.divide(called, listened, out=np.full(called.shape, np.nan), where=listened > 0))
 
 
 def _shade_night(ax, days, clock, position) -> None:
@@ -121,11 +127,11 @@ def plot_hours(hours: pd.DataFrame, clock, position=None, when=None):
             x = mine.index + 0.5
             ax.fill_between(x, mine["share_low"], mine["share_high"], color=colour, alpha=0.22, linewidth=0, step="mid")
             ax.plot(x, mine["share"], color=colour, linewidth=1.6, marker=".", markersize=4, label=site)
-        ax.set(xlim=(0, 24), xticks=[0, 6, 12, 18, 24], ylim=(0, None), xlabel="hour (local)")
+        ax.set(xlim=(0, 24), xticks=[0, 6, 12, 18, 24], xlabel="hour (local)")
         ax.set_title(label, loc="left", fontsize=10)
         ax.yaxis.set_major_formatter(_per_cent)
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel("minutes with calls")
+    axes[0].set(ylabel="minutes with calls", ylim=(0, max(0.02, min(1.02, 1.02 * float(np.nanmax([0.0, *hours["share_high"]]))))))  # one axis for all panels
     if len(sites) > 1:
         figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper right", ncols=4)
     return figure
@@ -159,6 +165,7 @@ def plot_rates(table: pd.DataFrame, clock):
         ax.text(0.006, 0.93, label, transform=ax.transAxes, va="top", fontsize=10, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5})
     if len(sites) > 1:
         axes[0].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
+    axes[-1].set_xlim(*_dates(epoch_s(pd.Series([table["start_utc"].min(), table["end_utc"].max()]))))
     _time_axis(axes[-1], clock)
     return figure
 

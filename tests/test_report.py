@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from io import BytesIO
+from pathlib import Path
 
 import matplotlib
 import nbformat
@@ -25,6 +26,7 @@ from spectrogram.recording import Recording
 from tests.conftest import ROOT
 from tests.test_effort import START, effort_of, soundtrap
 from tests.test_presence import PROFILE, TORONTO, events_of
+from tests.toy_model import save_random_model
 from tests.toy_sound import band_burst, noise, put, scene, sweep, write
 
 NOTEBOOK = ROOT / "pipeline" / "report.ipynb"
@@ -112,27 +114,24 @@ def test_a_deployment_s_page(tmp_path, monkeypatch):
     assert "threshold of Whistle" in text and "Effort Presence Call types over time How loud" in text
 
 
-@pytest.mark.parametrize("case", ["nothing at all", "no events, no levels", "no times", "one recording", "all failed"])
+@pytest.mark.parametrize("case", ["nothing at all", "one recording, no events, no levels", "no times", "all failed"])
 def test_pages_of_runs_that_lack_something(tmp_path, monkeypatch, case):
     effort, events = deployment()
     if case == "nothing at all":
         effort, events = effort.iloc[:0], events.iloc[:0]
-    elif case == "no events, no levels":
-        effort, events = effort.head(3), events.iloc[:0]
     elif case == "no times":
         effort, events = effort.head(9).assign(start_utc=pd.NaT, end_utc=pd.NaT), events[events["recording"].isin(effort["recording"].head(9))].assign(start_utc=pd.NaT, end_utc=pd.NaT)
-    elif case == "one recording":
-        effort = effort.head(1)
-        events = events[events["recording"].isin(effort["recording"])]
+    elif case == "one recording, no events, no levels":
+        effort, events = effort.head(1), events.iloc[:0]
     elif case == "all failed":
         effort, events = effort.tail(1).assign(start_utc=pd.NaT, end_utc=pd.NaT), events.iloc[:0]
     folder = write_run(tmp_path, effort, events)
     if "no levels" in case:
         write_parquet(pd.read_parquet(folder / "levels.parquet").iloc[:0][["UTC", "recording"]], folder / "levels.parquet", MADE)
     text = text_of(page_of(monkeypatch, folder, position=[48.25, -69.95]))
-    expected = {"nothing at all": ("An empty deployment", "Nothing could be read.", "There are no levels", "No events."), "no events, no levels": ("0 events", "No events.", "There are no levels."),
+    expected = {"nothing at all": ("An empty deployment", "Nothing could be read.", "There are no levels", "No events."),
                 "no times": ("9 recordings (45.0 min) without a start time", "Without start times there is no presence by day and hour", "no start times"),
-                "one recording": ("Recorder 6872", "5.0 min of sound in 1 recording of 1 recorder on 16 July 2022", "continuous"), "all failed": ("1 could not be read", "zero bytes", "Nothing was recorded.")}
+                "one recording, no events, no levels": ("Recorder 6872", "5.0 min of sound in 1 recording of 1 recorder on 16 July 2022", "continuous", "0 events", "No events.", "There are no levels."), "all failed": ("1 could not be read", "zero bytes", "Nothing was recorded.")}
     assert all(words in text for words in expected[case]), text[:3000]
 
 
@@ -263,3 +262,20 @@ def test_site_and_time_zone_come_from_the_environment_or_the_arguments(tmp_path,
     report = Report(output)
     assert report.zone_name == TORONTO and report.local(START) == "2022-07-15 22:00:00" and report.title == "Recorder 6872"
     assert Report(output, site="bay", time_zone="UTC").title == "bay" and report.unit == "hour" and Report(output, time_zone="UTC").local(pd.NaT) == "unknown"
+
+
+def test_the_archive_s_notebook_from_simulated_sound_to_presence(tmp_path):
+    """Two tiny recordings, a network of random weights: every step from folder to files for others."""
+    import papermill
+
+    model = save_random_model(tmp_path / "random")
+    notebook = papermill.execute_notebook(ROOT / "pipeline" / "07_archive.ipynb", tmp_path / "07.ipynb", cwd=str(ROOT), progress_bar=False, kernel_name="python3",
+                                          parameters={"output": str(tmp_path / "out"), "model": str(model), "workers": 1, "demo_recordings": 2, "demo_s": 3, "sites": {"6872": "bay"}})
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [o for o in outputs if o["output_type"] == "error"] and sum("image/png" in o.get("data", {}) for o in outputs) == 2  # effort, presence
+    effort = pd.read_parquet(tmp_path / "out" / "effort.parquet")
+    assert effort["status"].tolist() == ["ok", "ok"] and effort["duration_s"].tolist() == [3.0, 3.0] and effort["gap_before_s"].tolist()[1] == 3597.0
+    names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {"all_192000Hz.Table.1.selections.txt", "all_192000Hz.files.txt", "pamscapes/levels_TOL_6872.csv", "darwin_core/event.csv", "darwin_core/occurrence.csv"} <= names
+    assert pd.read_csv(tmp_path / "out" / "darwin_core" / "event.csv")["locality"].eq("bay").all()
+    assert all(Path(line).is_file() for line in (tmp_path / "out" / "all_192000Hz.files.txt").read_text().splitlines())
