@@ -7,8 +7,9 @@
     folds = preprocessing.splits.grouped_folds(clips, "group", 5, stratify="label")
     build_dataset(clips.assign(split="all"), upcall_truth(clips), folder, load_profile("right_whale"))
 
-Neighbours. The contest tells no times, but its clips are numbered in the order of the recording: consecutive numbers come from the same minutes, the
-same ship, the same whale. A fold of single clips (as in every figure published on it) has the neighbours of its test clips in training. So
+Neighbours. The contest tells no times. Its clips are taken to be numbered in the order of the recording (in its sequel, order and time alone name the
+clips well), so consecutive numbers come from the same minutes: the same ship, the same whale. Folds of single clips have the neighbours of test
+clips in training. So
 
     group    the clip's block of `block_clips` consecutive numbers, from 1 on: folds are made of whole blocks
     guard    the first `guard_clips` of each block but the first are left out, so that no two blocks touch

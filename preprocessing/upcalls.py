@@ -9,11 +9,11 @@
     FOLDER/simulation.json      parameters, "simulated": true; written last: it is there, the folder is whole
 
 Clips are numbered hour by hour. An hour has its own wind, traffic and perhaps a ship that passes; its own whale (pitch, length, bend, echoes, distance),
-perhaps a humpback that repeats one phrase, perhaps gunshots. So neighbours resemble each other and share labels, as the contest's do, and folds by
+perhaps a humpback that repeats one phrase, perhaps gunshots. So neighbours resemble each other and share labels, as the contest's are taken to, and folds by
 clip are flattered. SNRs are drawn against the noise of the clip, so a whale near a ship counts as near the hydrophone too.
 
 Sources. Up-calls: McDonald & Moore 2002 (J. Cetacean Res. Manage. 4:261): 90 to 150 Hz in 0.7 s on average; Gillespie 2004 (Can. Acoust. 32:39) and
-Urazghildiiev & Clark 2006 (J. Acoust. Soc. Am. 120:1956) look for them at 50-350 Hz, up to some 1.5 s; Parks, Clark & Tyack 2007 (J. Acoust. Soc. Am. 122:3725):
+Urazghildiiev & Clark 2006 (J. Acoust. Soc. Am. 120:1956) detect them, in bands within 50-350 Hz; Parks, Clark & Tyack 2007 (J. Acoust. Soc. Am. 122:3725):
 higher in noise. Gunshots: Parks & Tyack 2005 (J. Acoust. Soc. Am. 117:3297): short, broadband. Humpback: Dunlop et al. 2007 (J. Acoust. Soc.
 Am. 122:2893): moans, whups, grunts, cries. Noise: `preprocessing.soundscape.ambient`. How values spread, and how often each sound comes, is assumed.
 """
@@ -31,9 +31,10 @@ from preprocessing.soundscape.ambient import recorder_power_response, shipping_p
 from preprocessing.soundscape.randomness import clipped_log_normal, generator, log_uniform, smooth_walk
 from preprocessing.soundscape.recorder import to_int16
 from preprocessing.soundscape.truth import energy_span_s, strongest_ratio_db
+from preprocessing.upcall_sounds import RATE_HZ, UNITS, gunshot, humpback_unit, knock, upcall
 
 VERSION = 1  # raised when the same seed gives other samples
-RATE_HZ, CLIP_S = 2000, 2.0
+CLIP_S = 2.0
 N = round(RATE_HZ * CLIP_S)
 SENSITIVITY_DB = -155.0
 AUDIBLE_DB = 6.0  # over the cells (128 ms x 7.8 Hz) that hold 80 % of the call's energy
@@ -43,7 +44,6 @@ TIME_S = np.arange(N) / RATE_HZ
 FREQUENCY_HZ = np.fft.rfftfreq(N, 1 / RATE_HZ)
 RESPONSE = recorder_power_response(FREQUENCY_HZ, RATE_HZ, 15.0)
 TRUTH = ("recording", "kind", "start_s", "end_s", "low_hz", "high_hz", "snr_db", "audible")
-UNITS = ("moan", "whup", "grunts", "cry")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,14 @@ def simulate_upcalls(folder: str | Path, seed: int = 0, hours: int = 24, clips_p
              "upcall_share": upcall_share, "sensitivity_db": SENSITIVITY_DB, "audible_db": AUDIBLE_DB, "clips": len(table), "upcall_clips": int(table["label"].sum())}
     (folder / "simulation.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return folder
+
+
+def exact_truth(folder: str | Path, label: str = "UpCall") -> pd.DataFrame:
+    """Truth for `build_dataset` that says when each up-call is: recording, label, start_s, end_s, snr_db, audible. (Of the contest only
+    `kaggle_whales.upcall_truth` is known.)"""
+    rows = pd.read_csv(Path(folder) / "truth.csv")
+    rows = rows[rows["kind"] == "UpCall"].reset_index(drop=True)
+    return rows.assign(label=label)[["recording", "label", "start_s", "end_s", "snr_db", "audible"]]
 
 
 def hourly_shares(seed: int, hours: int, upcall_share: float) -> np.ndarray:
@@ -168,50 +176,6 @@ def _sounds(rng, hour: Hour, time_s: float):
         yield "knock", knock(rng), rng.normal(12, 5)
 
 
-def upcall(rng: np.random.Generator, whale: dict) -> np.ndarray:
-    """An up-call of this whale, with its echoes; any amplitude."""
-    length = whale["length_s"] * np.exp(rng.normal(0, 0.1))
-    n = int(min(length, CLIP_S - 0.3) * RATE_HZ)
-    u = np.arange(n) / n
-    start, rise = whale["start_hz"] * np.exp(rng.normal(0, 0.04)), whale["rise_hz"] * np.exp(rng.normal(0, 0.12))
-    f = start + rise * u ** (whale["bend"] * np.exp(rng.normal(0, 0.1))) - rng.uniform(0, 12) * np.exp(-u / 0.08) * u / 0.03  # often a small dip first
-    phase = 2 * np.pi * np.cumsum(f * (1 + 0.006 * smooth_walk(rng, n, 8, RATE_HZ))) / RATE_HZ
-    envelope = np.sin(0.5 * np.pi * np.clip(u / 0.15, 0, 1)) * np.sin(0.5 * np.pi * np.clip((1 - u) / 0.1, 0, 1)) * np.exp(0.25 * smooth_walk(rng, n, 5, RATE_HZ))
-    sound = sum(10 ** (-whale["fall_db"] * (k - 1) / 20) * np.sin(k * phase + k) for k in range(1, 5)) * envelope
-    return _echoes(rng, sound, whale["echo_s"], whale["echo"])
-
-
-def humpback_unit(of_song: np.random.Generator, rng: np.random.Generator, unit: str) -> np.ndarray:
-    """A unit of song: what `of_song` draws is the same each time the unit comes, `rng` varies it a little."""
-    length = {"moan": of_song.uniform(0.7, 1.7), "whup": of_song.uniform(0.25, 0.6), "grunts": of_song.uniform(0.6, 1.4), "cry": of_song.uniform(0.5, 1.5)}[unit]
-    low = {"moan": of_song.uniform(90, 260), "whup": of_song.uniform(60, 140), "grunts": of_song.uniform(60, 180), "cry": of_song.uniform(280, 600)}[unit]
-    ratio = {"moan": of_song.uniform(0.5, 1.25), "whup": of_song.uniform(2, 4), "grunts": of_song.uniform(0.8, 1.1), "cry": of_song.uniform(0.6, 1.5)}[unit]
-    partials, fall_db = int(of_song.integers(2, 7)), of_song.uniform(3, 12)
-    n = int(length * np.exp(rng.normal(0, 0.06)) * RATE_HZ)
-    u = np.arange(n) / n
-    f = low * np.exp(rng.normal(0, 0.03)) * ratio ** (u ** (3 if unit == "whup" else of_song.uniform(0.6, 1.6))) * (1 + 0.02 * smooth_walk(rng, n, 6, RATE_HZ))
-    phase = 2 * np.pi * np.cumsum(f) / RATE_HZ
-    sound = sum(10 ** (-fall_db * (k - 1) / 20) * np.sin(k * phase) * (k * f < 0.47 * RATE_HZ) for k in range(1, partials + 1))
-    envelope = np.sin(np.pi * u) ** of_song.uniform(0.4, 1.2)
-    if unit == "grunts":
-        envelope = envelope * np.clip(np.sin(2 * np.pi * of_song.uniform(4, 9) * u * length), 0, 1) ** 2
-    return _echoes(rng, sound * envelope, of_song.uniform(0.05, 0.3), of_song.uniform(0.2, 0.6))
-
-
-def gunshot(rng: np.random.Generator) -> np.ndarray:
-    """A broadband crack of some 10 ms and its reverberation."""
-    n = int(rng.uniform(0.3, 0.9) * RATE_HZ)
-    t = np.arange(n) / RATE_HZ
-    tail = rng.standard_normal(n) * (np.exp(-t / rng.uniform(0.004, 0.012)) + rng.uniform(0.1, 0.35) * np.exp(-t / rng.uniform(0.05, 0.25)))
-    return _low_pass(tail, log_uniform(rng, 250, 900))
-
-
-def knock(rng: np.random.Generator) -> np.ndarray:
-    """One to three damped resonances: a mooring."""
-    t = np.arange(int(0.4 * RATE_HZ)) / RATE_HZ
-    return sum(np.exp(-t / log_uniform(rng, 0.01, 0.12)) * np.sin(2 * np.pi * log_uniform(rng, 40, 600) * t) for _ in range(int(rng.integers(1, 4))))
-
-
 def _sea_psd(hour: Hour, time_s: float) -> np.ndarray:
     """Wind, distant ships, turbulence, heat: µPa²/Hz (bins,)."""
     gust = 10 ** (np.interp(time_s / 60, np.arange(61), hour.gusts_db) / 10)
@@ -241,21 +205,6 @@ def _shaped(rng, psd: np.ndarray) -> np.ndarray:
     spectrum = (rng.standard_normal(len(psd)) + 1j * rng.standard_normal(len(psd))) * np.sqrt(psd * N * RATE_HZ / 4)
     spectrum[[0, -1]] = 0
     return np.fft.irfft(spectrum, N).astype(np.float32)
-
-
-def _echoes(rng, sound: np.ndarray, delay_s: float, strength: float) -> np.ndarray:
-    """The sound with a few later copies, as by surface and bottom: exponentially weaker."""
-    delays = (np.sort(rng.exponential(delay_s, 4)) * RATE_HZ).astype(int).clip(0, int(0.4 * RATE_HZ))
-    out = np.zeros(len(sound) + delays.max())
-    out[:len(sound)] = sound
-    for k, delay in enumerate(delays):
-        out[delay:delay + len(sound)] += strength ** (k + 1) * rng.choice([-1, 1]) * sound
-    return out
-
-
-def _low_pass(sound: np.ndarray, corner_hz: float) -> np.ndarray:
-    spectrum = np.fft.rfft(sound)
-    return np.fft.irfft(spectrum / (1 + (np.fft.rfftfreq(len(sound), 1 / RATE_HZ) / corner_hz) ** 2), len(sound))
 
 
 def _at_snr(call: np.ndarray, snr_db: float, noise_psd: np.ndarray) -> tuple[np.ndarray, dict]:

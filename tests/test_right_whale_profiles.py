@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pipeline import run_pipeline_single_audio
-from preprocessing import upcalls
+from preprocessing import upcall_sounds, upcalls
 from preprocessing.soundscape.randomness import generator
 from ROI.detector import detect_regions
 from spectrogram.generator import SpectrogramGenerator
@@ -25,7 +25,7 @@ def recording(tmp_path_factory):
     psd = upcalls._sea_psd(hour, 0.0)
     sound = np.concatenate([upcalls._shaped(rng, psd) for _ in range(SECONDS // 2)])
     for start_s in CALLS_S:
-        call, _ = upcalls._at_snr(upcalls.upcall(rng, hour.whale), 16.0, psd)
+        call, _ = upcalls._at_snr(upcall_sounds.upcall(rng, hour.whale), 16.0, psd)
         first = round(start_s * RATE_HZ)
         sound[first:first + len(call)] += call
     path = tmp_path_factory.mktemp("sea") / "buoy_20090328_000000.aif"

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from preprocessing import upcalls
+from preprocessing import upcall_sounds, upcalls
 from preprocessing.kaggle_whales import kaggle_clips
 from preprocessing.soundscape.randomness import generator
-from preprocessing.upcalls import AUDIBLE_DB, CLIP_S, RATE_HZ, SENSITIVITY_DB, draw_hour, hourly_shares, make_clip, simulate_upcalls
+from preprocessing.upcalls import AUDIBLE_DB, CLIP_S, RATE_HZ, SENSITIVITY_DB, draw_hour, exact_truth, hourly_shares, make_clip, simulate_upcalls
 
 HOURS, EACH = 8, 20
 
@@ -46,7 +46,9 @@ def test_labels_say_what_the_truth_says(folder):
     heard = set(truth["recording"][(truth["kind"] == "UpCall") & (truth["snr_db"] >= AUDIBLE_DB)])
     assert set(table["clip_name"][table["label"] == 1]) == heard
     assert (truth["start_s"] >= 0).all() and (truth["end_s"] <= CLIP_S).all() and (truth["start_s"] < truth["end_s"]).all() and (truth["low_hz"] < truth["high_hz"]).all()
-    calls = truth[(truth["kind"] == "UpCall")]
+    calls = truth[truth["kind"] == "UpCall"]
+    exact = exact_truth(folder)
+    assert set(exact["label"]) == {"UpCall"} and set(exact["recording"][exact["audible"]]) == heard and len(exact) == len(calls) > len(heard)
     assert calls["low_hz"].min() >= 40 and calls["low_hz"].median() < 130 < calls["high_hz"].median() < 400 and 0.5 < (calls["end_s"] - calls["start_s"]).median() < 1.5
 
 
@@ -90,7 +92,7 @@ def test_noise_reads_its_level_through_the_file(folder):
 def test_an_up_call_rises():
     for k in range(20):
         whale = draw_hour(8, k, 0.3).whale
-        x = upcalls.upcall(generator(8, "call", k), whale | {"echo": 0.0})
+        x = upcall_sounds.upcall(generator(8, "call", k), whale | {"echo": 0.0})
         voiced = len(x) if whale["echo"] == 0 else int(whale["length_s"] * RATE_HZ * 0.9)
         parts = np.array_split(x[:voiced], 3)
         f = [np.fft.rfftfreq(4096, 1 / RATE_HZ)[np.argmax(np.abs(np.fft.rfft(part * np.hanning(len(part)), 4096)))] for part in (parts[0], parts[-1])]
