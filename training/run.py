@@ -70,8 +70,22 @@ def run_experiment(experiment: Experiment, results: Path = RESULTS, again: bool 
 
 
 def template_parameters(experiment: Experiment, template: Path, results: Path) -> dict:
-    """What papermill hands to the template: the whole description as one table."""
-    return {"experiment": experiment.to_dict(), "results_dir": str(results)}
+    """What papermill hands to the template: its own parameters one by one, or, where it asks for it, the whole description as one table.
+
+    Raises
+    ------
+    BadExperiment
+        where the description says something that this template has no parameter for.
+    """
+    import papermill
+
+    asked, said, default = set(papermill.inspect_notebook(str(template))), experiment.to_dict(), Experiment(experiment.name).to_dict()
+    if "experiment" in asked:
+        return {"experiment": said, "results_dir": str(results)}
+    unheard = [key for key in said if key not in asked and said[key] != default[key]]
+    if unheard:
+        raise BadExperiment(f"{experiment.name}: {', '.join(unheard)} means nothing in {template.name}; leave it out")
+    return {key: value for key, value in said.items() if key in asked} | {"results_dir": str(results)}
 
 
 def write_parameters(folder: Path, experiment: Experiment) -> None:

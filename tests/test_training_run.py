@@ -1,0 +1,27 @@
+"""What an experiment's description says is what its notebook is told."""
+from pathlib import Path
+
+import papermill
+import pytest
+
+from training.run import TEMPLATES, template_parameters
+from training.spec import BadExperiment, Experiment
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
+SIMULATED = TRAINING / TEMPLATES["simulated"]
+
+
+def test_a_template_is_told_its_own_parameters_one_by_one(tmp_path):
+    told = template_parameters(Experiment("mine", epochs=3, seed=7, bands={"break_hz": 700}), SIMULATED, tmp_path)
+    assert told["name"] == "mine" and told["epochs"] == 3 and told["seed"] == 7 and told["bands"] == {"break_hz": 700}
+    assert told["results_dir"] == str(tmp_path) and set(told) <= set(papermill.inspect_notebook(str(SIMULATED)))
+
+
+def test_a_template_that_asks_for_the_whole_description_gets_it(tmp_path):
+    told = template_parameters(Experiment("mine", members=3), TRAINING / TEMPLATES["clips"], tmp_path)
+    assert told["experiment"]["name"] == "mine" and told["experiment"]["members"] == 3
+
+
+def test_what_a_template_has_no_parameter_for_is_refused(tmp_path):
+    with pytest.raises(BadExperiment, match="members"):
+        template_parameters(Experiment("mine", members=3), SIMULATED, tmp_path)
