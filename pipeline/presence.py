@@ -1,7 +1,8 @@
 """Presence of calls per minute, hour, day, week or month, by site and label, corrected for effort; call rates with intervals.
 
 - A minute is *listened* when at least a second of it (one window of the model) was recorded by a recorder that can show the label. What was not
-  listened has presence NaN, never 0.
+  listened has presence NaN, never 0. A minute of which a part was recorded holds fewer calls than a whole one: where recordings are
+  many minutes long, `least_s=30` leaves the parts at their ends out.
 - Two recorders at one site: `listened_s` counts the time in which at least one recorded, `recorded_s` adds up all; rates are events per hour of
   `recorded_s`, since each recorder has its own events.
 - Intervals (95 %, `pipeline.intervals`) take minutes as the draws within an hour, and hours as the draws within a day, week or month.

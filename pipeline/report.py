@@ -22,9 +22,10 @@ from pipeline.effort import NO_SERIAL, clock_jumps, duty_cycle, gaps, overlaps, 
 from pipeline.events import call_labels
 from pipeline.long_term import long_term
 from pipeline.minutes import event_labels
+from pipeline.plots import plot_call_types
 from pipeline.presence import call_rates, hour_of_day, minutes_with, presence
 from pipeline.report_events import event_cards, most_doubtful, clearest
-from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, span, table_html
+from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, short, span, table_html
 from pipeline.tables import TABLES, read_provenance
 from spectrogram.names import zone
 from spectrogram.profile import load_profile
@@ -32,6 +33,7 @@ from spectrogram.profile import load_profile
 ROOT = Path(__file__).resolve().parents[1]
 VESSEL = "Boat"
 ROWS = 12  # of a table; what is more is counted
+MOST_DRAWN = 2000  # recordings without a start time, one after another
 FAULTS = {"clipping": "clipping", "silence": "silence", "are not numbers": "samples that are no numbers", "overlaps an earlier": "overlap with an earlier recording",
           "no start time": "no start time in the name", "truncated": "truncated", "damaged": "damaged"}
 
@@ -65,7 +67,9 @@ class Report:
         self.made = {table: read_provenance(self.output / f"{table}.parquet") for table in TABLES}
         self.thresholds = self.made["windows"].get("thresholds", {})
         named, places = bool(site or sites or "site" in pd.read_parquet(self.output / "effort.parquet").columns), sorted(self.effort["site"].unique())
-        self.title = "" if not places else ("" if named else "Recorder " if len(places) == 1 else "Recorders ") + (", ".join(places[:-1]) + " and " * (len(places) > 1) + "".join(places[-1:]))
+        self.title = ", ".join(places[:-1]) + " and " * (len(places) > 1) + "".join(places[-1:])
+        if places and not named:
+            self.title = "Recordings without a serial" if places == [NO_SERIAL] else f"Recorder{'s' * (len(places) > 1)} {self.title}"
 
     # ------------------------------------------------------------------------------------------------ what is derived
 
@@ -141,7 +145,7 @@ class Report:
                 + (f"; {failed:,} could not be read" if failed else "") + f". <b>{counted(len(self.events), 'event')}</b>, {int(self.events['diphonic'].sum()):,} of them diphonic."]
         undated = len(self.heard) - len(self.dated)
         if undated:
-            said.append(f"{counted(undated, 'recording')} ({hours(self.heard['duration_s'].sum() - self.dated['duration_s'].sum())}) without a start time: they count in totals, but not by day and hour.")
+            said.append(f"{counted(undated, 'recording')} ({hours(self.heard['duration_s'].sum() - self.dated['duration_s'].sum())}) without a start time: counted in totals, but not by day and hour.")
         if self.model_info.get("summary", {}).get("simulated"):
             said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>, which was <b>trained on simulated sound</b>: "
                         f"check its names before you rely on them (<code>{self.model_info['folder']}/model_card.md</code>).")
@@ -211,11 +215,11 @@ class Report:
         def with_interval(row, value, low, high, scale=1, unit=""):
             if np.isnan(row[value]):
                 return ""
-            return f"{scale * row[value]:.3g}{unit}" + ("" if np.isnan(row[low]) else f" <small>({scale * row[low]:.3g} to {scale * row[high]:.3g})</small>")
+            return short(scale * row[value]) + unit + ("" if np.isnan(row[low]) else f" <small>({short(scale * row[low])} to {short(scale * row[high])})</small>")
 
         shown = pd.DataFrame({
             "site": table["site"], "call type": [f"{escape(x)} <small>{escape(names[x])}</small>" for x in table["label"]], "heard for": table["recorded_s"].map(hours),
-            "events": table["events"].map("{:,}".format).mask(boat, ""),
+            "events": table["events"].map("{:,}".format).mask(boat, "").mask(table["recorded_s"] == 0, "not listened"),
             "per hour of recording": [with_interval(r, "events_per_hour", "rate_low", "rate_high") if r["label"] != VESSEL else "" for _, r in table.iterrows()],
             "minutes with calls": [with_interval(r, "share", "share_low", "share_high", 100, " %") for _, r in table.iterrows()],
             "blocks": [counted(n, b) for n, b in zip(table["blocks"], table["block"])]})
@@ -238,7 +242,9 @@ class Report:
 
     def call_types(self):
         if not len(self.dated):
-            return paragraph("Without start times there is no picture of calls over time.")
+            if not 0 < len(self.heard) <= MOST_DRAWN:
+                return paragraph("Without start times there is no picture of calls over time.")
+            return picture(plot_call_types(self.events, self.heard, self.labels).figure, "Calls per minute of recording, one recording after another")
         table = presence(self.events, self.effort, self.unit, labels=self.labels, time_zone=self.zone_name)
         return picture(figures.plot_rates(table.astype({"site": "str", "label": "str"}), self.clock), f"Calls per hour of recording in each {self.unit}")
 

@@ -1,6 +1,7 @@
 """From an executed notebook to one page of HTML that needs no other file and no network; and the pieces it is made of."""
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from html import escape
@@ -116,6 +117,11 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
+def short(value: float) -> str:
+    """Three figures, without powers of ten: 0.0123, 12.3, 1,230."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def per_cent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
@@ -130,6 +136,7 @@ def execute_to_page(notebook: Path, page: Path, parameters: dict) -> Path:
     """
     import papermill
 
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not one of that name in the user's home
     with tempfile.TemporaryDirectory() as folder:
         try:
             executed = papermill.execute_notebook(notebook, Path(folder) / notebook.name, parameters, cwd=str(ROOT), progress_bar=False, kernel_name="python3", log_output=False)

@@ -110,7 +110,7 @@ def test_a_deployment_s_page(tmp_path, monkeypatch):
     assert "zero bytes; copy it again &lt;b&gt;" in page and "/data/BSM" not in text and "clipping in 1" in text
     assert page.count('class="figure"') == 8  # strip, hours by day, diel of two sites, average day, call types, long-term average of two sites
     assert "The recordings were not given (audio): no pictures, no sound." in text and "model toy and not checked by a person" in text
-    assert re.search(r"Kamouraska ECHO echolocation 0\.0 min 0 ", text)  # a recorder at 48 kHz has listened to no clicks
+    assert re.search(r"Kamouraska ECHO echolocation 0\.0 min not listened ", text)  # a recorder at 48 kHz has listened to no clicks
     assert "threshold of Whistle" in text and "Effort Presence Call types over time How loud" in text
 
 
@@ -130,7 +130,7 @@ def test_pages_of_runs_that_lack_something(tmp_path, monkeypatch, case):
         write_parquet(pd.read_parquet(folder / "levels.parquet").iloc[:0][["UTC", "recording"]], folder / "levels.parquet", MADE)
     text = text_of(page_of(monkeypatch, folder, position=[48.25, -69.95]))
     expected = {"nothing at all": ("An empty deployment", "Nothing could be read.", "There are no levels", "No events."),
-                "no times": ("9 recordings (45.0 min) without a start time", "Without start times there is no presence by day and hour", "no start times"),
+                "no times": ("9 recordings (45.0 min) without a start time", "Without start times there is no presence by day and hour", "no start times", "counted in totals"),
                 "one recording, no events, no levels": ("Recorder 6872", "5.0 min of sound in 1 recording of 1 recorder on 16 July 2022", "continuous", "0 events", "No events.", "There are no levels."), "all failed": ("1 could not be read", "zero bytes", "Nothing was recorded.")}
     assert all(words in text for words in expected[case]), text[:3000]
 
