@@ -94,6 +94,6 @@ def test_exported_and_int8_answer_nearly_the_same(name, data, tmp_path):
     whole, small, logits = measured(net, PROFILE, data, rows, rows, tmp_path / "net.onnx")
     with torch.no_grad():
         exact = net(torch.from_numpy(x))[0].numpy()
-    np.testing.assert_allclose(answer(export_windows(net, PROFILE, tmp_path / "again.onnx"), x), exact, atol=1e-3)
+    np.testing.assert_allclose(answer(export_windows(net, PROFILE, tmp_path / "again.onnx"), x), exact, atol=1e-3 * max(1, np.abs(exact).max()))
     assert small["kB"] < whole["kB"] and whole["windows per s"] > 0
     assert np.abs(logits - exact).mean() < 0.5 * exact.std() + 0.1

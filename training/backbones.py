@@ -58,7 +58,8 @@ class StatisticsNet(nn.Module):
 
     def decide(self, statistics: torch.Tensor) -> torch.Tensor:
         """`band_statistics` of windows (batch, 9 * bands) -> window logits (batch, labels)."""
-        z = self.standard(statistics.repeat(1, self.members)).clamp(-4, 4)
+        statistics = statistics.reshape(-1, self.STATISTICS * self.arguments["n_bands"])  # a size that ONNX knows
+        z = self.standard(torch.cat([statistics] * self.members, dim=1)).clamp(-4, 4)
         z = self.input_dropout(z)[..., None]
         z = self.last(self.dropout(F.relu(self.first(z))))[..., 0]
         return z.unflatten(1, (self.members, self.n_labels)).mean(dim=1)

@@ -31,7 +31,7 @@ from training.merge import merge
 from training.saved import SavedModel
 from training.spec import Experiment, Split
 from training.statistics_fit import Statistics, fit_statistics, statistics_of
-from training.thresholds import FALLBACK, OFF_SHARE, choose, sigmoid
+from training.thresholds import FALLBACK, OFF_SHARE, best_threshold, choose, sigmoid
 
 PLAIN = {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0}
 
@@ -126,15 +126,16 @@ def with_thresholds(table: pd.DataFrame, calibration: dict, labels: tuple, pool:
 
 
 def calibration_of(table: pd.DataFrame, position: np.ndarray, position_target: np.ndarray, labels: tuple, target_precision: float | None = None) -> tuple[dict, dict]:
-    """`training.thresholds.choose` on the windows that were judged out of fold. A label that too few groups carry keeps the network's own probability (every label
-    as likely as the balance of the training makes it) and thresholds of one half."""
+    """`training.thresholds.choose` on the windows that were judged out of fold. Where some label is carried by too few groups, all keep the network's own probability (every
+    label as likely as the balance of the training makes it; mixed scales could not be compared), and that label's thresholds are one half."""
     from training.clip_verdict import enough_groups
 
-    calibration, thresholds = choose(columns(table, "logit", labels), position, columns(table, "target", labels), position_target, labels, target_precision)
-    for label in labels:
-        if not enough_groups(table, label):
-            calibration[label], thresholds[label] = dict(PLAIN), {"window": FALLBACK, "on": FALLBACK, "off": OFF_SHARE * FALLBACK}
-    return calibration, thresholds
+    few = [label for label in labels if not enough_groups(table, label)]
+    if few:
+        calibration, raw = {label: dict(PLAIN) for label in labels}, columns(table, "logit", labels)
+        limits = {label: FALLBACK if label in few else best_threshold(sigmoid(raw[:, k]), columns(table, "target", labels)[:, k], target_precision) for k, label in enumerate(labels)}
+        return calibration, {label: {"window": limit, "on": limit, "off": OFF_SHARE * limit} for label, limit in limits.items()}
+    return choose(columns(table, "logit", labels), position, columns(table, "target", labels), position_target, labels, target_precision)
 
 
 def calibrated_table(table: pd.DataFrame, calibration: dict, labels: tuple) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pandas as pd
 
 from preprocessing.dataset import DataSet
-from training.model_card import table
+from training.model_card import number, table
 from training.spec import Experiment
 
 
@@ -17,8 +17,8 @@ def window_data_card(experiment: Experiment, data: DataSet) -> str:
     simulated = bool(data.info["summary"].get("simulated"))
     rows = []
     for keys, part in manifest.groupby([c for c in ("split", "site") if c in manifest], sort=False):
-        hours = part.drop_duplicates("recording")["duration_s"].sum() / 3600
-        rows.append([*map(str, keys), str(part["recording"].nunique()), f"{hours:.2f}", str(len(part)), *(str(int((part[f"target_{label}"] == 1).sum())) for label in labels)])
+        hours = part.drop_duplicates("recording")["duration_s"].sum() / 3600 if "duration_s" in part else float("nan")
+        rows.append([*map(str, keys), str(part["recording"].nunique()), number(hours, 2), str(len(part)), *(str(int((part[f"target_{label}"] == 1).sum())) for label in labels)])
     lines = [f"# Data of {experiment.name}", "", "**All sound is SIMULATED**; its seeds and plan are in parameters.yaml, from which it can be made again bit for bit." if simulated else
              "Recordings and annotations of the user's; see parameters.yaml.", "",
              table([*(c for c in ("split", "site") if c in manifest), "recordings", "hours", "windows", *(f"{label}, windows" for label in labels)], rows), "",

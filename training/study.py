@@ -73,7 +73,7 @@ def leak_trainings(spec: Experiment, manifest: pd.DataFrame) -> list[Training]:
 
 
 def site_trainings(spec: Experiment, manifest: pd.DataFrame, shots: tuple = SHOTS) -> list[Training]:
-    """For each site and k: the other sites' training rows and k training rows of the site, drawn as often with a call as without."""
+    """For each site and k: the other sites' training rows and k training rows of the site, half of them with a call as far as there are."""
     out = []
     for site in sorted(manifest["site"].unique()):
         own, train = manifest["site"] == site, manifest["split"] == "train"
@@ -84,7 +84,7 @@ def site_trainings(spec: Experiment, manifest: pd.DataFrame, shots: tuple = SHOT
         rng = np.random.default_rng(spec.seed)
         with_call, without = rng.permutation(np.flatnonzero(called)), rng.permutation(np.flatnonzero(~called))
         for k in shots:
-            chosen = np.concatenate([with_call[:(k + 1) // 2], without[:k // 2]]).astype(int)
+            chosen = np.concatenate([with_call[:(k + 1) // 2], without[:k // 2], with_call[(k + 1) // 2:], without[k // 2:]])[:k].astype(int)
             out.append(Training(f"{site}, {k} windows of it", spec, pd.concat([manifest[~own & train], pool.iloc[chosen]]), validation, test))
     return out
 
