@@ -58,9 +58,12 @@ class StatisticsNet(nn.Module):
 
     def decide(self, statistics: torch.Tensor) -> torch.Tensor:
         """`band_statistics` of windows (batch, 9 * bands) -> window logits (batch, labels)."""
-        statistics = statistics.reshape(-1, self.STATISTICS * self.arguments["n_bands"])  # a size that ONNX knows
-        z = self.standard(torch.cat([statistics] * self.members, dim=1)).clamp(-4, 4)
-        z = self.input_dropout(z)[..., None]
+        z = torch.cat([statistics] * self.members, dim=1)
+        if self.training:
+            z = self.standard(z)
+        else:  # the same, in words that ONNX knows for any size
+            z = (z - self.standard.running_mean) / (self.standard.running_var + self.standard.eps).sqrt()
+        z = self.input_dropout(z.clamp(-4, 4))[..., None]
         z = self.last(self.dropout(F.relu(self.first(z))))[..., 0]
         return z.unflatten(1, (self.members, self.n_labels)).mean(dim=1)
 
