@@ -96,7 +96,8 @@ def acquire(store: str | Path, annotations, folder: str | Path, label_map: Label
     if not isinstance(annotations, pd.DataFrame):
         files = _fetched_tables(fs, tables, got.folder / "annotations") if annotations is None else annotations
         annotations = _read(files, about, label_column, tell)
-    marked = annotations.reset_index(drop=True)
+    told = {"channel": 0, "low_hz": np.nan, "high_hz": np.nan, "annotator": "", "source": "annotations", "line": 0}  # what a table made by hand may lack
+    marked = annotations.assign(**{column: value for column, value in told.items() if column not in annotations}).reset_index(drop=True)
     calls, got.report = _labelled(marked, label_map, tell)
     facts = _facts(got.folder)
     rows: list[dict] = []

@@ -72,6 +72,7 @@ def plot_label_counts(clips: pd.DataFrame, ax=None):
 def plot_extents(clips: pd.DataFrame, ax=None):
     """Each annotation as a point of duration and middle frequency, with a bar from its lowest to its highest; labels in colours."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
 
     ax = ax if ax is not None else plt.subplots(figsize=(10, 4), layout="constrained")[1]
     calls = clips[clips["kind"] == "call"].dropna(subset=["low_hz", "high_hz"])
@@ -79,9 +80,11 @@ def plot_extents(clips: pd.DataFrame, ax=None):
         colour, duration_s = plt.get_cmap("tab20")(k % 20), mine["call_end_s"] - mine["call_start_s"]
         ax.vlines(duration_s, mine["low_hz"].clip(lower=10) / 1e3, mine["high_hz"] / 1e3, color=colour, alpha=0.35, linewidth=1)
         ax.scatter(duration_s, np.sqrt(mine["low_hz"].clip(lower=10) * mine["high_hz"]) / 1e3, s=14, color=colour, label=f"{label} ({len(mine)})")
-    for axis in ("x", "y"):
-        getattr(ax, f"set_{axis}scale")("log")
-        getattr(ax, f"{axis}axis").set_major_formatter(lambda value, _: f"{value:g}")
+    for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
+        getattr(ax, f"set_{name}scale")("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set(xlabel="duration (s)", ylabel="frequency, lowest to highest (kHz)")
     ax.grid(alpha=0.3)
     if len(calls):

@@ -262,8 +262,7 @@ def test_noise_is_cut_from_what_somebody_looked_through(store, tmp_path):
 def test_names_that_lead_elsewhere_stay_in_the_folder(store, tmp_path):
     (tmp_path / "in").mkdir()
     os.link(store / A, tmp_path / "in" / "a b.wav")
-    table = pd.DataFrame({"recording": "a b.wav", "channel": 0, "start_s": [1.0, 2.0], "end_s": [2.0, 3.0], "low_hz": np.nan, "high_hz": np.nan, "label": ["../../x", " "], "annotator": "",
-                          "source": "t", "line": 1})
+    table = pd.DataFrame({"recording": "a b.wav", "start_s": [1.0, 2.0], "end_s": [2.0, 3.0], "label": ["../../x", " "]})  # made by hand
     got, _ = got_from(tmp_path / "in", tmp_path / "out", table, label_map=None)
     assert len(got.clips) == 2 and all((tmp_path / "out" / clip).resolve().is_relative_to((tmp_path / "out" / "clips").resolve()) for clip in got.clips.file)
     assert sorted(path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*.wav")) == [("in", "a b.wav"), ("out", "clips"), ("out", "clips")]
