@@ -57,6 +57,12 @@ def test_from_clips_to_the_verdict(data, tmp_path):
     plt.close(figure)
 
 
+def test_too_few_clips_are_told(data, tmp_path):
+    rows = cook_inlet.clip_rows(data)
+    with pytest.raises(ValueError, match="M9: 4 clips to train on"):
+        cook_inlet.trained(data, rows.iloc[:4], rows.iloc[4:], {"alexnet": {}}, FitSettings(epochs=3, batch_size=8), tmp_path / "M9")
+
+
 def test_a_network_becomes_a_model_that_scores_windows(data):
     net = cook_inlet.CookNet("alexnet", 1, PROFILE.window_frames)
     rows = cook_inlet.clip_rows(data).iloc[:3]

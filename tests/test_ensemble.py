@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.ensemble import class_rates, convex_weights, curves, ensemble, gain, held_out, leave_one_mooring_out, log_loss, verdict_metrics
+from training.ensemble import calibrated, class_rates, convex_weights, curves, ensemble, gain, held_out, leave_one_mooring_out, log_loss, verdict_metrics
 from training.leaks import Leak
 from training.metrics import average_precision, roc_auc
 
@@ -104,6 +104,15 @@ def test_every_mooring_is_held_out_once_and_judged_by_what_never_saw_it():
     assert figures["groups"] == 3 and set(figures) == {"clips", "groups", "a", "b", "ensemble"} and figures["b"]["average_precision"] > figures["a"]["average_precision"]
     better = gain(judged, "b", "a", draws=50)
     assert better["difference"] == pytest.approx(figures["b"]["average_precision"] - figures["a"]["average_precision"]) and better["interval"][0] <= better["difference"] <= better["interval"][1]
+
+
+def test_calibration_comes_from_validation_keeps_the_order_and_brings_scales_together():
+    prob, target = networks(400, 5, (1.0, 1.0))
+    shy = prob.copy()
+    shy[:, 1] = 1 / (1 + np.exp(-(0.2 * np.log(prob[:, 1] / (1 - prob[:, 1])) - 4)))  # the same network, that speaks low
+    seen, judged = calibrated(shy[:300], shy[300:], target[:300])
+    assert np.abs(shy[:300].mean(axis=0) - target[:300].mean()).max() > 0.2 and np.abs(seen.mean(axis=0) - target[:300].mean()).max() < 0.01
+    assert all((np.argsort(judged[:, k]) == np.argsort(shy[300:, k])).all() for k in range(2))
 
 
 def test_two_moorings_and_a_leak():

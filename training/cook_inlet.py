@@ -29,6 +29,7 @@ CALLS = ("ECHO", "HFPC", "BBPC", "Whistle")  # the simulator's; any of them is a
 PLAIN = {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0}
 BATCH = 32
 DAY_APART = 40
+LEAST_STEPS = 5  # the learning rate rises and falls over them
 
 
 def simulated_moorings(folder: str | Path, moorings: tuple[str, ...], recordings: int, recording_s: float, sample_rate_hz: int, seed: int = 0, **settings) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -89,6 +90,9 @@ def trainer(data: DataSet, networks: dict[str, dict], settings: FitSettings, fol
 
 def trained(data: DataSet, train: pd.DataFrame, validation: pd.DataFrame, networks: dict[str, dict], settings: FitSettings, folder: Path, progress: bool = False) -> dict[str, CookNet]:
     """The networks, each at the epoch with the highest average precision on validation."""
+    steps = -(-len(train) // settings.batch_size) * settings.epochs
+    if steps < LEAST_STEPS or not len(validation):
+        raise ValueError(f"{folder.name}: {len(train)} clips to train on and {len(validation)} for validation are {steps} steps of batches; add recordings or epochs, or take smaller batches")
     how, profile, nets = Augmentation(mix_share=0.0), data.profile, {}
     for network, arguments in networks.items():
         key = hashlib.sha256(json.dumps([arguments, asdict(settings), *(part[["recording", "start_frame"]].values.tolist() for part in (train, validation))]).encode()).hexdigest()[:8]

@@ -18,7 +18,7 @@ import pandas as pd
 
 from training.leaks import check_leaks, refuse_leaks
 from training.metrics import average_precision, bootstrap, counts, roc_auc, share
-from training.thresholds import best_threshold
+from training.thresholds import best_threshold, platt, sigmoid
 
 CLASSES = ("B", "F", "N")
 ENSEMBLE = "ensemble"
@@ -82,7 +82,7 @@ def gap(likely: np.ndarray, weights: np.ndarray) -> float:
 
 def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_precision: float | None = None, groups: Sequence[str] = ("recording",),
              window_s: float | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every clip judged by networks, weights and thresholds that know nothing of its side.
+    """Every clip judged by networks, calibration, weights and thresholds that know nothing of its side.
 
     Parameters
     ----------
@@ -107,6 +107,7 @@ def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_
         answers = answer(train, validation, test, name)
         seen, judged = (np.column_stack([pair[k] for pair in answers.values()]) for k in (0, 1))
         truth = validation["target"].to_numpy(float)
+        seen, judged = calibrated(seen, judged, truth)
         weights[name] = dict(zip(answers, convex_weights(seen, truth)))
         w = np.array(list(weights[name].values()))
         seen, judged = (np.column_stack([prob, ensemble(prob, w)]) for prob in (seen, judged))
@@ -115,6 +116,16 @@ def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_
             columns |= {f"prob_{network}": judged[:, k], f"limit_{network}": best_threshold(seen[:, k], truth, target_precision)}
         parts.append(test.assign(fold=name, **columns))
     return pd.concat(parts), pd.DataFrame.from_dict(weights, orient="index")
+
+
+def calibrated(seen: np.ndarray, judged: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each network's probabilities of validation and of test, mapped by Platt's map of its validation (`thresholds.platt`): so that networks, and folds, speak one language."""
+    def logit(prob):
+        prob = np.clip(prob, TINY, 1 - TINY)
+        return np.log(prob / (1 - prob))
+
+    maps = [platt(logit(seen[:, k]), truth) for k in range(seen.shape[1])]
+    return tuple(np.column_stack([sigmoid(slope * logit(part[:, k]) + intercept) for k, (slope, intercept) in enumerate(maps)]) for part in (seen, judged))
 
 
 def leave_one_mooring_out(table: pd.DataFrame, column: str = "mooring", validation_group: str | Sequence[str] | None = None, seed: int = 0) -> pd.DataFrame:
