@@ -26,6 +26,7 @@ lowest validation loss.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -199,6 +200,7 @@ def train_denoiser(clips: Sequence[np.ndarray], noises: Sequence[np.ndarray], sa
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     pairs = Pairs(clips, noises, sample_rate_hz, settings)
     held_out = None if validation is None else Pairs(*validation, sample_rate_hz, settings).batch(settings.validation_pairs, np.random.default_rng((settings.seed, 1_000_000_007)))
+    same = f"{settings} {_digest(clips, noises)}"  # what a run that goes on must have in common with the one that was broken off
     torch.manual_seed(settings.seed)
     net = make_net(settings.width, settings.depth).to(device)
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=0.01)
@@ -206,8 +208,8 @@ def train_denoiser(clips: Sequence[np.ndarray], noises: Sequence[np.ndarray], sa
     last = folder / "checkpoints" / "last.pt"
     if last.exists():
         state = torch.load(last, map_location=device, weights_only=True)
-        if state["settings"] != repr(settings):
-            raise ValueError(f"{last}: left by a training with other settings; give another folder, or remove it")
+        if state["same"] != same:
+            raise ValueError(f"{last}: left by a training with other settings or sounds; give another folder, or remove it")
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         kept, done, best, history = state["kept"], state["done"], state["best"], state["history"]
@@ -231,7 +233,7 @@ def train_denoiser(clips: Sequence[np.ndarray], noises: Sequence[np.ndarray], sa
         if held_out is None or row["val_loss"] < best:
             kept, best = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}, row["val_loss"] if held_out else best
         _checkpoint(last, {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "kept": kept, "done": step + 1, "best": best,
-                           "history": history, "settings": repr(settings)})
+                           "history": history, "same": same})
     net.load_state_dict(kept)
     told = {"settings": asdict(settings), "history": history, "trained_on": {"clips": len(pairs.clips), "noises": len(pairs.noises)} | (info or {})}
     denoiser = Denoiser(net.cpu().eval(), int(sample_rate_hz), settings.window_s, pairs.bins, settings.width, settings.depth, settings.floor_db, told)
@@ -254,6 +256,13 @@ def _loss(net, held_out, batch_size: int, device: str) -> float:
         batches = zip(*(part.to(device).split(batch_size) for part in held_out))
         parts = [pair_loss(net(seen), *pair) * len(seen) for seen, *pair in batches]
     return float(sum(parts) / len(held_out[0]))
+
+
+def _digest(*sounds: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for sound in (np.asarray(x, np.float32) for part in sounds for x in part):
+        digest.update(len(sound).to_bytes(8, "big") + sound.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _checkpoint(path: Path, state: dict) -> None:

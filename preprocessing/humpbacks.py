@@ -95,6 +95,6 @@ def simulate_store(folder: str | Path, recordings: int = 4, seconds: float = 60.
             rows.append({"recording": path.name, "start_s": start_s, "end_s": start_s + len(sound) / rate_hz, "low_hz": low_hz, "high_hz": high_hz, "label": str(rng.choice(WRITTEN[label]))})
         folder.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.clip(level * x, -1, 1), rate_hz, subtype="PCM_16")
-        about = pd.DataFrame(rows).reindex(columns=list(TYPES)).fillna({"channel": 0, "annotator": "", "source": "", "line": 0}).astype(TYPES)
+        about = pd.DataFrame(rows).assign(channel=0, annotator="", source="", line=0)[list(TYPES)].astype(TYPES)
         write_raven(about, table, label_column="Call Type")
     return folder

@@ -181,8 +181,9 @@ def test_training_is_resumable_and_takes_noise_away(tmp_path):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     history = whole.info["history"]
     assert [row["step"] for row in history] == [10, 20, 30, 40] and history[-1]["val_loss"] < 0.8 * history[0]["val_loss"]
-    with pytest.raises(ValueError, match="with other settings"):
-        train_denoiser(*told, tmp_path / "parts", DenoiserSettings(steps=5), progress=False)
+    for changed in ((*told, tmp_path / "parts", DenoiserSettings(steps=5)), (told[0][1:], *told[1:], tmp_path / "parts", SMALL)):
+        with pytest.raises(ValueError, match="with other settings or sounds"):
+            train_denoiser(*changed, progress=False)
     calls = [sine(RATE, 1.0, hz, 0.1) for hz in (400, 700, 1100)]
     table = measured(calls, [white_noise(RATE, 6, 0.02, seed=k) for k in (31, 32)], RATE, {"U-Net": tmp_path / "whole"}, (0.0,))
     assert table["si_sdr_gain_db"].min() > 4 and table["level_db"].min() > -6
