@@ -22,7 +22,8 @@ class Run:
     """
 
     def __init__(self, audio: str | Path, output: str | Path, profile=None, clock: str | None = None):
-        self.audio, self.output, self.profile, self.clock = Path(audio), Path(output), load_profile(profile), clock
+        self.audio, self.output, self.clock = Path(audio), Path(output), clock
+        self.profile = load_profile(read_provenance(self.output / "events.parquet").get("profile") or profile)
         self.events, self.windows, self.levels, self.effort = (pd.read_parquet(self.output / f"{table}.parquet") for table in TABLES)
         self.call_labels = call_labels(self.profile)
         self.thresholds = read_provenance(self.output / "windows.parquet")["thresholds"]
