@@ -284,8 +284,9 @@ class Cluster:
         except KilledWorker:
             reason = f"{job.source.where}: the workers that processed it died, probably of too little memory; run again with fewer workers"
             return failed_part(job, reason, self.profile)
-        except ModuleNotFoundError as error:
-            raise NoWorkers(f"{self.address}: a worker cannot import the project ({error}); start workers in its environment, in its folder") from None
+        except (ModuleNotFoundError, RuntimeError) as error:  # Dask wraps the scheduler's trouble so
+            raise NoWorkers(f"{self.address}: scheduler or workers do not understand what they are asked ({error}); start them in this project's environment, "
+                            "as it is on this machine") from None
 
 
 class LocalWorkers:
@@ -313,8 +314,8 @@ class LocalWorkers:
         command = [sys.executable, "-m", "dask", "worker", self.address, "--no-nanny", "--nthreads", str(self.threads), "--no-dashboard",
                    "--memory-limit", "0", "--death-timeout", "20", "--local-directory", str(self.folder)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error", "TMPDIR": str(self.folder), "OMP_NUM_THREADS": "1",
-                            "PYTHONWARNINGS": "ignore"}
+        env = os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error", "OMP_NUM_THREADS": "1",
+                            "PYTHONWARNINGS": "ignore", **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.folder))}
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
         return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=self.words, stderr=subprocess.STDOUT, **apart)
 

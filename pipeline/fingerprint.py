@@ -52,21 +52,21 @@ def code_hash() -> str:
 @lru_cache(maxsize=1)
 def _code_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted(deciding_modules()):
+    for path, tree in sorted(deciding_modules().items()):
         digest.update(path.relative_to(ROOT).as_posix().encode())
-        digest.update(repr(_bare(ast.parse(path.read_bytes()))).encode())
+        digest.update(repr(_bare(tree)).encode())
     return digest.hexdigest()[:12]
 
 
-def deciding_modules() -> set[Path]:
-    """Files of our modules that `STARTS` import, at the top or within functions, and what those import."""
-    found, waiting = set(), [path for name in STARTS for path in _files(name)]
+def deciding_modules() -> dict[Path, ast.Module]:
+    """Our modules that `STARTS` import, at the top or within functions, and what those import: file -> syntax tree."""
+    found, waiting = {}, [path for name in STARTS for path in _files(name)]
     while waiting:
         path = waiting.pop()
         if path in found:
             continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        found[path] = ast.parse(path.read_bytes())
+        for node in ast.walk(found[path]):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
                 [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
             waiting += [file for name in names if name.split(".")[-1] not in NOT for file in _files(name)]

@@ -21,6 +21,7 @@ from pipeline.parts import PartFile
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, typed, window_types
 from spectrogram.names import parse_name
 
+SMALL = 100  # tables that are merged at once
 BATCH_BYTES = 32_000_000
 CSV_ROWS = 100_000
 CSV_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -49,11 +50,14 @@ def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile,
     OSError
         where the tables cannot be written; the old ones stay.
     """
-    efforts, level_schema = [], _schema(typed(pd.DataFrame(), LEVEL_TYPES))
+    efforts, level_schema, seen = [], _schema(typed(pd.DataFrame(), LEVEL_TYPES)), []
     for path, fingerprint in parts:
         with _opened(path, fingerprint) as part:
             efforts.append(part.table("effort"))
-            level_schema = _with_fields(level_schema, part.schema("levels"))
+            levels = part.schema("levels")
+            if not any(levels.equals(other) for other in seen):
+                seen.append(levels)
+                level_schema = _with_fields(level_schema, levels)
         tick()
     effort = with_gaps(_joined(efforts))
     schemas = {"events": _schema(typed(pd.DataFrame(), event_types(profile))), "windows": _schema(typed(pd.DataFrame(), window_types(profile))),
@@ -102,7 +106,7 @@ class BatchWriter:
 
         self.schema = schema.with_metadata({**(schema.metadata or {}), b"sea_canary": json.dumps(made, sort_keys=True, default=str).encode()})
         self.writer = pq.ParquetWriter(path, self.schema)
-        self.waiting, self.bytes = [], 0
+        self.small, self.waiting, self.bytes = [], [], 0
 
     def __enter__(self) -> "BatchWriter":
         return self
@@ -116,18 +120,28 @@ class BatchWriter:
 
     def add(self, table) -> None:
         if len(table):
-            self.waiting.append(table.replace_schema_metadata(None))
-            self.bytes += table.nbytes
+            self.small.append(table.replace_schema_metadata(None))
+        if len(self.small) >= SMALL:
+            self._merge()
         if self.bytes >= BATCH_BYTES:
             self._flush()
+
+    def _merge(self) -> None:
+        """Small tables into one: a few rows in hundreds of columns take many times their bytes."""
+        import pyarrow as pa
+
+        if self.small:
+            bare = self.schema.remove_metadata()
+            self.waiting.append(pa.concat_tables([bare.empty_table(), *self.small], promote_options="default").cast(bare).combine_chunks())
+            self.small, self.bytes = [], self.bytes + self.waiting[-1].nbytes
 
     def _flush(self) -> None:
         import pyarrow as pa
 
+        self._merge()
         if self.waiting:
-            bare = self.schema.remove_metadata()
-            batch = pa.concat_tables([bare.empty_table(), *self.waiting], promote_options="default")
-            self.writer.write_table(batch.cast(bare).combine_chunks().replace_schema_metadata(self.schema.metadata))
+            batch = pa.concat_tables(self.waiting).combine_chunks()
+            self.writer.write_table(batch.replace_schema_metadata(self.schema.metadata), row_group_size=max(len(batch), 1))
         self.waiting, self.bytes = [], 0
 
 

@@ -17,7 +17,7 @@ from tests.toy_model import ToyModel
 from tests.toy_sound import scene, write
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = [f"6872.22071602{minute:02d}00.wav" for minute in range(6)]
+NAMES = [f"6872.22071602{minute:02d}00.wav" for minute in range(4)]
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ def test_joined_tables_are_the_parts_one_after_another(tmp_path, monkeypatch):
     parts = [part(tmp_path, k, n_events=k % 4, band=f"TOL_{63 if k % 2 else 125}") for k in range(9)]
     (tmp_path / "once").mkdir()
     whole = join_parts(tmp_path / "once", parts, {"made": "so"}, PROFILE)
-    monkeypatch.setattr(pipeline.join, "BATCH_BYTES", 1)  # each part a row group
+    monkeypatch.setattr(pipeline.join, "BATCH_BYTES", 1)
+    monkeypatch.setattr(pipeline.join, "SMALL", 1)  # each part a row group
     (tmp_path / "bit by bit").mkdir()
     ticks = []
     pd.testing.assert_frame_equal(join_parts(tmp_path / "bit by bit", parts, {"made": "so"}, PROFILE, tick=lambda: ticks.append(1)), whole)

@@ -243,8 +243,8 @@ run_multi_file_pipeline(sys.argv[1], sys.argv[2], ToyModel(), workers=1, progres
 
 def test_killed_at_random_moments_and_restarted(tmp_path):
     """SIGKILL (on Windows TerminateProcess) at any moment, then another run: the tables are those of a run that nobody disturbed."""
-    chance, n = random.Random(os.environ.get("SEA_CANARY_SEED", "4")), int(os.environ.get("SEA_CANARY_KILLS", "3"))
-    for k in range(3 * n):
+    chance, n = random.Random(os.environ.get("SEA_CANARY_SEED", "4")), int(os.environ.get("SEA_CANARY_KILLS", "2"))
+    for k in range(3 * n + 2):
         write(tmp_path / "in" / f"6872.220716{k:02d}0000.wav", scene(7, 8000, k), 8000)
     (tmp_path / "in" / "bad.wav").write_bytes(b"")
     run_multi_file_pipeline(tmp_path / "in", tmp_path / "fresh", ToyModel(), workers=1, progress=False)
