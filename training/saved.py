@@ -156,6 +156,8 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     BadModel
         if there is no model there, its format is unknown, or weights, architecture and profile do not fit together.
     """
+    from training import backbones
+
     folder = find_folder(model if model is not None else f"{profile}_default")
     info = read_info(folder)
     profile = Profile.from_dict(info["profile"])
@@ -168,7 +170,7 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
         raise BadModel(f"{folder}: the network was built for {arguments.get('n_bands')} bands and heads {arguments.get('heads')}, "
                        f"its profile has {profile.n_bands} bands and heads {profile.heads}; train again with this profile")
     try:
-        net = ARCHITECTURES[info["architecture"]](**arguments)
+        net = (ARCHITECTURES | backbones.ARCHITECTURES)[info["architecture"]](**arguments)
         net.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
