@@ -67,7 +67,9 @@ def find_duplicates(recordings, near: bool = True, progress: bool = False) -> pd
             left_out.append(str(error))
             continue
         duration_s = recording.frames_read / recording.sample_rate_hz
-        if any(fault.startswith("silence") for fault in recording.faults):
+        if not recording.frames_read:
+            left_out.append(f"{path}: not a sample could be read; copy the file again or leave it out")
+        elif any(fault.startswith("silence") for fault in recording.faults):
             left_out.append(f"{path}: every sample is the same; nothing to compare, check the hydrophone")
         elif digest in first_with:
             copies.append((first_with[digest], name, "same samples", 1.0, CERTAIN, 0.0, duration_s))

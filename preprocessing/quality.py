@@ -64,7 +64,13 @@ def quality_report(recordings, progress: bool = False) -> pd.DataFrame:
 
 
 def quality(recording: Recording) -> dict:
-    """The figures of one recording, as `quality_report` gives them, with `faults` as a list."""
+    """The figures of one recording, as `quality_report` gives them, with `faults` as a list.
+
+    Raises
+    ------
+    BadRecording
+        where not a sample can be read.
+    """
     rate_hz = recording.sample_rate_hz
     runs, bits, hum, band, start = Runs(rate_hz), Bits(), Hum(rate_hz), Bandwidth(rate_hz), Start(rate_hz)
     total = squares = 0.0
@@ -73,7 +79,9 @@ def quality(recording: Recording) -> dict:
         for part in (runs, bits, hum, band, start):
             part.add(block)
     runs.finish()
-    n = max(recording.frames_read, 1)
+    n = recording.frames_read
+    if not n:
+        raise BadRecording(f"{recording.path}: not a sample could be read, though the header promises {recording.duration_s:.1f} s; copy the file again or leave it out")
     mean = total / n
     rms = np.sqrt(max(squares / n - mean ** 2, 0.0))
     step = bits.step * 2.0 ** -23 if bits.whole else 0.0

@@ -100,7 +100,7 @@ class Runs:
         usual = int(np.searchsorted(counted, 0.99 * counted[-1]))  # 99 of 100 runs are no longer than this;
         longest = usual * np.log10(max(counted[-1], 10))  # and of so many the longest half of this, were their lengths by chance
         jump = np.fmax(np.fmax(step_in, step_out), 0)
-        sharp = jump >= max(CORNER_STEPS * self._smallest, self._travelled / max(self._changes, 1))
+        sharp = jump >= max(CORNER_STEPS * self._smallest, 0.1 * self._travelled / max(self._changes, 1))
         clipped = (np.abs(value) >= FULL_SCALE) | (value == self.highest) | (value == self.lowest)
         found = (length >= longest) & (sharp | (length >= LONG_S * self.rate_hz)) & ~clipped
         return np.column_stack([start, start + length])[found] / self.rate_hz
@@ -124,7 +124,7 @@ class Bits:
         if not self.whole or len(x) == 0:
             return
         scaled = x * np.float32(1 << BITS - 1)
-        whole = scaled.astype(np.int32)
+        whole = np.clip(scaled, -(1 << BITS - 1), 1 << BITS - 1).astype(np.int32)
         if (whole != scaled).any():
             self.whole = False
             return
@@ -160,7 +160,7 @@ class Bits:
 
     def gaps(self) -> float:
         """Bits lost where only some of the levels in the middle of the sound ever come, as after gain in software; 0 where that cannot be told."""
-        if self._visits is None:
+        if not self.whole or self._visits is None or self._first is None:
             return 0.0
         counted = np.cumsum(self._visits)
         low, high = np.searchsorted(counted, [0.2 * counted[-1], 0.8 * counted[-1]])

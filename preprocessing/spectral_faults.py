@@ -4,8 +4,6 @@ Levels are averaged in dB, not as power: a line that is always there shows, a ca
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 MAINS_HZ = (50.0, 60.0)
@@ -13,14 +11,16 @@ HARMONICS = 10
 HUM_RATE_HZ = 2400  # faster recordings are brought to this rate: all ten harmonics remain
 HUM_WINDOW_S = 2.0  # lines are told from their surroundings at 0.5 Hz
 OFF_MAINS = 0.004  # mains frequency and recorders' clocks are exact to some 0.2 % and 0.01 %
-AROUND_HZ = (2.0, 12.0)  # what a line is compared with
-LINE_DB, LINE_SIGMAS = 6.0, 6.0  # a line stands out by so much, and by so many standard errors of an average of noise
+BESIDE_HZ = (1.5, 12.0)  # what a line is compared with: a boat's line drifts and is as loud beside its place, a pinger's come at other distances
+LINE_DB, BESIDE_DB = 6.0, 3.0  # a line stands out from the middle, and from the highest, of what is beside it by so much,
+LINE_SIGMAS = 6.0  # and by so many standard errors of an average of noise
 LONE_DB = 15.0  # the fundamental alone counts from here on: without harmonics it might be a ship
 LEAST_WINDOWS = 5  # 6 s
 
 EDGE_WINDOW = 1024  # samples
 EDGE_FRAMES_PER_S = 20
-EDGE_DB = 24.0  # drop from 0.8-0.95 to 1.1-1.3 of the edge: 60 dB an octave. Digital filters do that; the sea, and old tapes with 20 dB at most, do not
+EDGE_DB = 24.0  # drop from 0.5-0.95 and from 0.8-0.95 to 1.1-1.3 of the edge. Digital filters do that; the sea, and old tapes with 20 dB at most, do not
+EDGE_FROM = 16  # bins: with fewer below the edge a single tone might be taken for a band
 EDGE_BELOW = 0.8  # of Nyquist: above this every recorder's own filter has its edge
 LEVELS_DB = np.arange(-240, 21)  # of the count of levels in each bin
 
@@ -63,10 +63,13 @@ class Hum:
             excess_db = {}
             for k in range(1, HARMONICS + 1):
                 line_hz = k * mains_hz
+                if line_hz + BESIDE_HZ[1] >= self.rate_hz / 2:
+                    break
                 off = np.abs(np.arange(len(level_db)) * bin_hz - line_hz)
-                around = level_db[(off >= AROUND_HZ[0]) & (off <= AROUND_HZ[1])]
-                if line_hz + AROUND_HZ[1] < self.rate_hz / 2:
-                    excess_db[line_hz] = level_db[off <= max(bin_hz, OFF_MAINS * line_hz)].max() - np.median(around)
+                beside = level_db[(off >= BESIDE_HZ[0]) & (off <= BESIDE_HZ[1])]
+                line_db = level_db[off <= max(bin_hz, OFF_MAINS * line_hz)].max(initial=-np.inf)
+                if line_db >= beside.max() + BESIDE_DB:
+                    excess_db[line_hz] = line_db - np.median(beside)
             lines = [line_hz for line_hz, excess in excess_db.items() if excess >= limit_db]
             own = [line_hz for line_hz in lines if line_hz % 300]  # 300 Hz belongs to both
             enough = len(own) >= 2 or (mains_hz in own and excess_db[mains_hz] >= max(LONE_DB, limit_db))
@@ -112,25 +115,24 @@ class Bandwidth:
         if self._count[0].sum() < EDGE_FRAMES_PER_S / 2:
             return np.nan, np.nan
         quiet, loud = self.quantile_db(0.25), self.quantile_db(0.95)
-        bins, best = len(quiet), (np.nan, 0.0)
-        for k in range(8, int(EDGE_BELOW * bins)):
-            below = slice(int(0.8 * k), max(int(0.95 * k), int(0.8 * k) + 1))
-            above = slice(int(np.ceil(1.1 * k)), min(int(np.ceil(1.3 * k)) + 1, bins - 2))
-            drops = [np.median(level[below]) - np.median(level[above]) for level in (quiet, loud)]
-            rises = np.median(loud[below]) - _smooth(loud[above.start:bins - 2]).max(initial=-np.inf)
-            drop = min(*drops, rises)
-            if drop > best[1]:
-                best = (float(k * self.rate_hz / EDGE_WINDOW), float(drop))
-        return best if best[1] >= EDGE_DB else (np.nan, np.nan)
+        steady, end, best = _smooth(loud), len(quiet) - 2, (0.0, 0, 0.0)  # drop, bin, level half-way down
+        for k in range(EDGE_FROM, int(EDGE_BELOW * len(quiet))):
+            wide, near, above = slice(k // 2, int(0.95 * k)), slice(int(0.8 * k), int(0.95 * k)), slice(int(np.ceil(1.1 * k)), min(int(np.ceil(1.3 * k)) + 1, end))
+            if quiet[near].max() - quiet[above].min() < EDGE_DB:
+                continue  # most of them, and quickly
+            held, fallen = ([min(np.median(x[wide]), np.median(x[near])) for x in (quiet, loud)], [np.median(x[above]) for x in (quiet, loud)])
+            drop = min(held[0] - fallen[0], held[1] - fallen[1], held[1] - steady[above.start:end].max())
+            if drop > best[0]:
+                best = (float(drop), k, (held[0] + fallen[0]) / 2)
+        drop, k, half_db = best
+        if drop < EDGE_DB:
+            return np.nan, np.nan
+        last = k // 2 + np.flatnonzero(quiet[k // 2:int(1.3 * k)] >= half_db)[-1]
+        return float((last + 0.5) * self.rate_hz / EDGE_WINDOW), drop
 
 
 def _smooth(level_db: np.ndarray) -> np.ndarray:
     """Running median of five bins: a single line in the empty bands does not make them full."""
     from scipy.ndimage import median_filter
 
-    return median_filter(level_db, 5, mode="nearest") if len(level_db) else level_db
-
-
-def in_blocks(x: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Blocks of an array, as a recording yields them."""
-    yield from (x[k:k + size] for k in range(0, len(x), size))
+    return median_filter(level_db, 5, mode="nearest")

@@ -14,7 +14,7 @@ COMPARED_S = 300.0  # the rest is compared so far: bounded memory
 LEAST_S = 5.0  # shorter recordings have no rest to compare with
 ONSET_S = 0.5  # and begins by then
 PAUSE_S = 0.5  # tones of one artefact may pause so long
-ODD = 6.0  # robust standard deviations from the median of the rest
+ODD, STILL_ODD = 6.0, 3.0  # robust standard deviations from the median of the rest; an artefact that dies away is followed down to the second
 LEAST_DB, LEAST_OFFSET = 1.0, 3e-4  # spreads are not taken smaller than this (dB; full scale: 10 steps of 16 bits): the evenest noise has chance in it
 LOWEST_HZ = 20.0
 
@@ -24,6 +24,7 @@ class Start:
 
     def __init__(self, rate_hz: float):
         self.rate_hz, self._size = rate_hz, max(8, round(FRAME_S * rate_hz))
+        self._frame_s = self._size / rate_hz
         edges_hz = LOWEST_HZ * 2.0 ** np.arange(20)
         edges = np.unique(np.ceil(edges_hz[edges_hz < 0.45 * rate_hz] * self._size / rate_hz).astype(int))
         self._edges = edges[edges <= self._size // 2]
@@ -33,7 +34,7 @@ class Start:
     def add(self, x: np.ndarray) -> None:
         from scipy.fft import rfft
 
-        if self._n * FRAME_S >= COMPARED_S:
+        if self._n * self._frame_s >= COMPARED_S:
             return
         x = np.concatenate([self._held, x])
         whole = len(x) // self._size
@@ -47,30 +48,34 @@ class Start:
 
     def found(self) -> tuple[float, float, str]:
         """End of the artefact in s (0: none; NaN: the recording is too short to tell), how sure (0 to 1), and what it is."""
-        if self._n * FRAME_S < LEAST_S:
+        frame_s = self._frame_s
+        if self._n * frame_s < LEAST_S:
             return np.nan, np.nan, ""
-        values = np.concatenate(self._frames)  # (frames, 1 + octaves)
-        searched = round(min(SEARCHED_S, self._n * FRAME_S / 2) / FRAME_S)
+        values = np.concatenate(self._frames)[:round(COMPARED_S / frame_s)]  # (frames, 1 + octaves)
+        searched = round(min(SEARCHED_S / frame_s, len(values) / 2))
         rest = values[searched:]
         middle = np.median(rest, axis=0)
         spread = 1.4826 * np.median(np.abs(rest - middle), axis=0)
         least = np.concatenate([[LEAST_OFFSET], np.full(values.shape[1] - 1, LEAST_DB)])
         deviation = (values - middle) / np.maximum(spread, least)
-        stretches = _stretches(np.abs(deviation).max(axis=1) > ODD, round(PAUSE_S / FRAME_S))
-        if not len(stretches) or stretches[0, 0] * FRAME_S > ONSET_S or stretches[0, 1] >= searched:
+        stretches = _stretches(np.abs(deviation).max(axis=1) > ODD, round(PAUSE_S / frame_s))
+        if not len(stretches) or stretches[0, 0] * frame_s > ONSET_S or stretches[0, 1] >= searched:
             return 0.0, np.nan, ""
-        first, last = stretches[0]
+        first, last = map(int, stretches[0])
         frame, feature = np.unravel_index(np.argmax(np.abs(deviation[first:last])), deviation[first:last].shape)
         peak = abs(deviation[first + frame, feature])
+        while last < searched and abs(deviation[last, feature]) > STILL_ODD:
+            last += 1
         alike = sum(np.abs(deviation[a:b, feature]).max() >= peak / 2 for a, b in stretches)  # itself among them
-        return round(last * FRAME_S, 1), float(np.exp(-alike * ONSET_S / (self._n * FRAME_S))), self._what(values[first + frame] - middle, deviation[first + frame], feature)
+        sure = float(np.exp(-alike * ONSET_S / (len(values) * frame_s)))
+        return float(round(last * frame_s, 1)), sure, self._what(values[first + frame] - middle, feature)
 
-    def _what(self, difference: np.ndarray, deviation: np.ndarray, feature: int) -> str:
+    def _what(self, difference: np.ndarray, feature: int) -> str:
         """The feature that stands out most, in words."""
         if feature == 0:
             return f"the offset is {difference[0]:+.1%} of full scale from where it settles"
         limits_hz = np.append(self._edges, self._size / 2) * self.rate_hz / self._size
-        everywhere = np.mean(np.abs(deviation[1:]) > ODD) > 0.6
+        everywhere = np.mean(difference[1:] / difference[feature] > 0.5) > 0.6
         where = "the level" if everywhere else f"the level around {np.sqrt(limits_hz[feature - 1] * limits_hz[feature]):.0f} Hz"
         return f"{where} is {abs(difference[feature]):.0f} dB {'higher' if difference[feature] > 0 else 'lower'} than later"
 
