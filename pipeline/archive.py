@@ -20,11 +20,12 @@ import pandas as pd
 
 from pipeline.claims import Claims
 from pipeline.drafts import drafts_in
+from pipeline.fetching import local_name
 from pipeline.fingerprint import footer, what_changed
 from pipeline.join import join_parts
 from pipeline.overrides import given_for
 from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
-from pipeline.sources import Source, local_name
+from pipeline.sources import Source
 from spectrogram import __version__
 from spectrogram.names import parse_name
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY

@@ -13,108 +13,26 @@ the one that finds regions and events in order of time. Recorders write files of
 """
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-import sys
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
+from pipeline.fetching import bring
 from pipeline.fingerprint import code_hash
+from pipeline.local_workers import LocalWorkers, sensible_workers
 from pipeline.parts import Job, Part, failed_part, finish
-from pipeline.single import load
-from pipeline.sources import bring
+from pipeline.worker import ModelRef, NoWorkers, work
 
 PAUSE_S = 0.3          # between two looks for something to do
 LOOK_S = 2.0           # between two looks at who is there
 CONNECT_S = 20.0       # until a scheduler must have answered
 START_S = 300.0        # until workers must have come
-LOST_AT_MOST = 3       # times that a worker is replaced
-WORKER_BYTES = 1.5e9   # of memory, for each worker
 SMALL_BYTES = 400e6    # less than this is done before workers would have started
 MOST_THREADS = 4       # on one recording: more stand in each other's way
-ROOT = Path(__file__).resolve().parents[1]
-
-
-class NoWorkers(OSError):
-    """Workers that do not come, are lost, or run other code."""
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """A model as it is told to a worker: where it lies, or the thing itself."""
-
-    model_id: str
-    place: str | None = None
-    profile: str | None = None
-    device: str | None = None
-    data: bytes | None = field(default=None, repr=False)
-
-
-def model_ref(model, loaded, profile, device) -> ModelRef:
-    """How a worker gets the model that was `loaded` here.
-
-    Raises
-    ------
-    ValueError
-        for a loaded model that cannot be sent.
-    """
-    if hasattr(model, "predict"):
-        from distributed.protocol.pickle import dumps
-
-        try:
-            return ModelRef(loaded.model_id, data=dumps(model))
-        except Exception as error:
-            raise ValueError(f"model {loaded.model_id}: a loaded model that cannot be sent to workers ({error}); give its folder instead") from None
-    place = None if model is None else str(Path(model).resolve()) if Path(model).exists() else str(model)
-    return ModelRef(loaded.model_id, place, getattr(profile, "name", profile) or os.environ.get("PROFILE") or "beluga", device)
-
-
-# ------------------------------------------------------------------------------------------------------------ on a worker
-
-_LOADED: dict[ModelRef, object] = {}
-
-
-def work(job: Job, ref: ModelRef, code: str) -> Part:
-    """What a worker does with a recording.
-
-    Raises
-    ------
-    NoWorkers
-        where this worker has other code, or another model, than the process that asks.
-    """
-    if code != code_hash():
-        raise NoWorkers(f"the worker at {_here()} runs another version of the project; bring all machines to the same version")
-    if ref not in _LOADED:
-        _LOADED.clear()
-        _LOADED[ref] = _load(ref)
-    return finish(job, lambda: bring(job.source), _LOADED[ref])
-
-
-def _load(ref: ModelRef):
-    if ref.data is not None:
-        from distributed.protocol.pickle import loads
-
-        return loads(ref.data)
-    try:
-        model = load(ref.place, ref.profile, ref.device)
-    except Exception as error:
-        raise NoWorkers(f"the worker at {_here()} cannot load the model: {error}") from None
-    if model.model_id != ref.model_id:
-        raise NoWorkers(f"the worker at {_here()} has another model ({model.model_id}) than this machine ({ref.model_id}); copy {ref.place or 'results/'} there")
-    return model
-
-
-def _here() -> str:
-    import platform
-
-    return platform.node()
 
 
 # ------------------------------------------------------------------------------------------------------------ in this process
@@ -289,80 +207,7 @@ class Cluster:
                             "as it is on this machine") from None
 
 
-class LocalWorkers:
-    """A scheduler in this process and `n` worker processes on this machine, which end with it, however it ends.
-
-    They are started as programs of their own, so that a script that calls us needs no `if __name__ == "__main__":`, and apart from the
-    terminal, so that Ctrl-C reaches only this process, which ends them. One that dies is replaced.
-    """
-
-    def __init__(self, n: int, threads: int):
-        import dask
-        from distributed import LocalCluster
-
-        from pipeline.shelf import new_folder
-
-        self.n, self.threads, self.processes, self.lost = n, threads, [], 0
-        self.folder = new_folder()
-        with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-ttl": None}):
-            self.cluster = LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
-        self.address = self.cluster.scheduler_address
-        self.words = open(self.folder / "workers.txt", "w+b")
-        self.processes = [self._start() for _ in range(n)]
-
-    def _start(self) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dask", "worker", self.address, "--no-nanny", "--nthreads", str(self.threads), "--no-dashboard",
-                   "--memory-limit", "0", "--death-timeout", "20", "--local-directory", str(self.folder)]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error", "OMP_NUM_THREADS": "1",
-                            "PYTHONWARNINGS": "ignore", **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.folder))}
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
-        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=self.words, stderr=subprocess.STDOUT, **apart)
-
-    def replace_lost(self) -> None:
-        """Start workers anew in the place of those that ended, within reason.
-
-        Raises
-        ------
-        NoWorkers
-            when they keep ending.
-        """
-        for k, process in enumerate(self.processes):
-            if process.poll() is not None:
-                self.lost += 1
-                if self.lost > LOST_AT_MOST * self.n:
-                    self.words.seek(0)
-                    reason = self.words.read().decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
-                    raise NoWorkers(f"the local workers keep ending: {reason}; run again with fewer workers: finished recordings are kept")
-                self.processes[k] = self._start()
-
-    def close(self) -> None:
-        """End the processes now (they hold nothing that is worth keeping), and the scheduler."""
-        import shutil
-
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.wait()
-        with suppress(Exception):
-            self.cluster.close(timeout=5)
-        self.words.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 # ------------------------------------------------------------------------------------------------------------ the choice
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def sensible_workers() -> int:
-    """As many as there are cores and room in memory for."""
-    import psutil
-
-    return max(1, min(cores(), int(psutil.virtual_memory().available // WORKER_BYTES)))
 
 
 def plan(sizes: list[int], workers: int | None) -> tuple[int, int]:

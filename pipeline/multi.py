@@ -14,13 +14,14 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.archive import Archive
-from pipeline.engine import Cluster, ThisProcess, model_ref, plan
+from pipeline.engine import Cluster, ThisProcess, plan
 from pipeline.overrides import read_overrides, strangers
 from pipeline.parts import Job, Part
 from pipeline.progress import Bar, say
 from pipeline.single import check_level_row, load, override
 from pipeline.sources import Source, find_recordings, list_recordings
 from pipeline.watch import SETTLE_S, Ripening
+from pipeline.worker import model_ref
 from spectrogram.names import zone
 
 LIST_S = 5.0      # between two looks at a live folder, at most

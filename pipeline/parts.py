@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.drafts import draft
+from pipeline.fetching import Near, OutOfRoom
 from pipeline.single import run_pipeline_single_audio
-from pipeline.sources import Near, OutOfRoom, Source
+from pipeline.sources import Source
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, typed, window_types, write_raven
 from spectrogram.recording import BadRecording, Recording
 

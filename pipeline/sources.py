@@ -1,33 +1,24 @@
-"""Where recordings lie: a folder, a bucket (s3://…) or a web server (http://…), by fsspec; and bringing one near to be read.
+"""Where recordings lie: a folder, a bucket (s3://…) or a web server (http://…), by fsspec.
 
-A remote recording is fetched whole into a temporary folder of this process, under a name in which nothing leads elsewhere, and removed when
-it is done with. `.env` names an object store that is not Amazon's (S3_ENDPOINT) and says whether to go there without credentials
-(S3_ANONYMOUS); credentials are found as always (AWS_ACCESS_KEY_ID, a profile, a role). Temporary folders lie where TMPDIR says.
+`.env` names an object store that is not Amazon's (S3_ENDPOINT) and says whether to go there without credentials
+(S3_ANONYMOUS); credentials are found as always (AWS_ACCESS_KEY_ID, a profile, a role).
 """
 from __future__ import annotations
 
-import errno
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from spectrogram.recording import EXTENSIONS
 
-TRIES, PAUSE_S = 3, 1.0  # a network that fails for a moment
-LOOKS_AT_ONCE = 16       # a web server tells sizes one by one
-NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # on one system or another
+LOOKS_AT_ONCE = 16  # a web server tells sizes one by one
 
 
 class NothingFound(FileNotFoundError):
     """No recordings where they were looked for."""
-
-
-class OutOfRoom(OSError):
-    """The temporary folder cannot take a recording."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +134,7 @@ def _remote(where: str) -> list[Source]:
         asked = [path for path in (*wanted, *logs) if found[path].get("size") is None]  # a web page names files and no more
         found |= dict(zip(asked, _look(fs, asked)))
     except Exception as error:  # each protocol has its own
-        raise OSError(f"{where}: cannot be listed ({_words(error)}); check the address, the connection and, for an object store, S3_ENDPOINT, "
+        raise OSError(f"{where}: cannot be listed ({words(error)}); check the address, the connection and, for an object store, S3_ENDPOINT, "
                       "S3_ANONYMOUS and the credentials") from None
 
     def source(path: str, log: str | None = None) -> Source:
@@ -185,103 +176,6 @@ def _look(fs, paths: list[str]) -> list[dict]:
         return list(pool.map(fs.info, paths))
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """An error in one line, without a page of markup."""
     return re.sub(r"\s+", " ", str(error) or type(error).__name__)[:200]
-
-
-# ------------------------------------------------------------------------------------------------------------ fetching
-
-
-@dataclass
-class Near:
-    """A recording that can be read here. `let_go` removes what was fetched."""
-
-    path: Path
-    folder: Path | None = None
-
-    def let_go(self) -> None:
-        if self.folder is not None:
-            import shutil
-
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def bring(source: Source, wanted: Callable[[], bool] = lambda: True) -> Near:
-    """Fetch a remote recording, and its log, into a folder of its own; a local one is only announced to the disk.
-
-    Parameters
-    ----------
-    wanted : asked while it is fetched; False breaks off (InterruptedError).
-
-    Raises
-    ------
-    OutOfRoom
-        where the temporary folder is full. OSError: cannot be fetched, after some tries.
-    """
-    if not source.remote:
-        _announce(source.where)
-        return Near(Path(source.where))
-    from pipeline.shelf import new_folder
-
-    near = Near(Path(), new_folder())
-    try:
-        near.path = _fetch(source, near.folder, wanted)
-        if source.log:
-            _fetch(source.log, near.folder, wanted)
-    except BaseException:
-        near.let_go()
-        raise
-    return near
-
-
-def local_name(name: str) -> str:
-    """The last part of a name, without what a system might take for a way elsewhere."""
-    stem, ending = os.path.splitext(NOT_IN_NAMES.sub("_", re.split(r"[/\\]", name)[-1]))
-    stem = stem.encode("utf-8", "replace")[:180].decode("utf-8", "ignore")  # systems take 255 bytes
-    return stem + ending[:16] if stem.strip(". ") else f"recording{ending[:16]}"
-
-
-def _fetch(source: Source, folder: Path, wanted: Callable[[], bool]) -> Path:
-    from fsspec.callbacks import Callback
-
-    class Watched(Callback):
-        def relative_update(self, inc=1):
-            if not wanted():
-                raise InterruptedError("broken off")
-
-    fs, path = file_system(source.where, source.options)
-    target = folder / local_name(source.name)
-    for attempt in range(TRIES):
-        try:
-            fs.get_file(path, str(target), callback=Watched())
-            have = target.stat().st_size
-            if source.size >= 0 and have != source.size:
-                raise OSError(f"{have} bytes came of {source.size}")
-            return target
-        except (FileNotFoundError, PermissionError, InterruptedError):
-            raise
-        except Exception as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise OutOfRoom(f"{folder}: no room for {source.where} ({source.size / 1e6:.0f} MB); free disk space or let TMPDIR name a folder "
-                                "with more, then run again: finished recordings are kept") from None
-            if attempt == TRIES - 1:
-                raise OSError(_words(error)) from None
-            time.sleep(PAUSE_S * 4 ** attempt)
-    raise AssertionError("unreachable")
-
-
-def _announce(path: str) -> None:
-    """Let the system read ahead, so that the cores need not wait for the disk."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

@@ -13,10 +13,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from pipeline import engine, run_multi_file_pipeline
-from pipeline.engine import Cluster, NoWorkers, model_ref, plan
+from pipeline import engine, local_workers, run_multi_file_pipeline
+from pipeline.engine import Cluster, plan
 from pipeline.fingerprint import code_hash, deciding_modules
 from pipeline.tables import TABLES
+from pipeline.worker import NoWorkers, model_ref, work
 from tests.s3_server import s3_server
 from tests.toy_faults import truncated, zero_bytes
 from tests.toy_model import ToyModel
@@ -48,7 +49,8 @@ def assert_same(out, other, tables=TABLES):
 def scheduler(tmp_path_factory):
     """Address of a Dask scheduler in another process, with a worker in a third."""
     words = tmp_path_factory.mktemp("dask") / "words.txt"
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something",
+                        "TMPDIR": str(words.parent)}
     with open(words, "w+") as file:
         options = {"env": env, "stdout": file, "stderr": subprocess.STDOUT, "cwd": words.parent}
         head = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **options)
@@ -133,10 +135,10 @@ def test_how_many_processes_and_threads(sizes, workers, expected, monkeypatch):
 
 
 def test_a_sensible_number_of_workers_fits_cores_and_memory(monkeypatch):
-    monkeypatch.setattr(engine, "cores", lambda: 8)
+    monkeypatch.setattr(local_workers, "cores", lambda: 8)
     for gigabytes, expected in ((0.2, 1), (4, 2), (64, 8)):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": gigabytes * 1e9}))
-        assert engine.sensible_workers() == expected
+        assert local_workers.sensible_workers() == expected
 
 
 def test_no_scheduler_there(season, tmp_path, monkeypatch):
@@ -158,9 +160,9 @@ def test_a_scheduler_without_workers(monkeypatch):
 def test_a_worker_with_other_code_or_another_model_says_so(tmp_path):
     ref = model_ref(None, ToyModel(), None, "cpu")
     with pytest.raises(NoWorkers, match="another version of the project"):
-        engine.work(None, ref, "0" * 12)
+        work(None, ref, "0" * 12)
     with pytest.raises(NoWorkers, match="has another model .* than this machine .toy."):
-        engine.work(None, ref, code_hash())
+        work(None, ref, code_hash())
 
 
 def test_a_loaded_model_that_cannot_be_sent_is_said_or_stays_here(season, tmp_path):
