@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from training.backbones import BadBackbone
-from training.cook_nets import NAMES, CookNet, image_body, one_channel
+from training.cook_nets import NAMES, CookNet, image_body, one_channel, vgg16_features
 
 SMALL = torch.zeros(2, 1, 32, 40)
 
@@ -83,6 +83,33 @@ def test_weights_in_the_hubs_format_are_taken_over(hub):
     with torch.inference_mode():
         torch.testing.assert_close(body.eval()(x), published(x.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
     assert features == 1024
+
+
+def test_of_vgg16_only_the_features_are_taken_from_its_file(hub):
+    from torchvision.models import VGG16_Weights
+
+    torch.manual_seed(3)
+    published = vgg16_features(None)
+    file = {f"features.{key}": value for key, value in published.state_dict().items()} | {"classifier.0.weight": torch.zeros(1)}
+    hub.mkdir(parents=True)
+    torch.save(file, hub / VGG16_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1])
+    net = CookNet("vgg16", pretrained=True, trainable_layers=3).eval()
+    x = torch.randn(1, 1, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(net.body(x), published(x.expand(-1, 3, -1, -1)).mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+    (hub / VGG16_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1]).unlink()
+    with pytest.raises(BadBackbone, match="vgg16: its ImageNet weights cannot be had .*pretrained=False"):
+        CookNet("vgg16", pretrained=True)
+
+
+def test_a_smaller_picture_on_the_way_in():
+    torch.manual_seed(4)
+    net = CookNet("alexnet", frames=96, size=(32, 32)).eval()
+    x = torch.randn(2, 1, 64, 96)
+    with torch.inference_mode():
+        small = nn.functional.interpolate(x, (32, 32), mode="bilinear", align_corners=False, antialias=True)
+        assert torch.equal(net(x)[0], net(small)[0]) and not torch.equal(net(x)[0], CookNet(**net.arguments).eval()(x)[0])
+    assert net.arguments["size"] == [32, 32] and net(x)[1].shape == (2, 1, 12)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121"])

@@ -12,7 +12,7 @@ network with three equal channels does; pictures are normalised (`spectrogram.pi
 | vgg16, resnet50, densenet121 | torchvision's, to the last features, mean over the picture | one of 512, dropout 0.5 |
 
 Differences from the study: decibels instead of coloured pictures of 300 x 300; the AlexNet-like network has batch norms (its kernels, 7, 5, 3, 3, 3, are not published) and pools to 3 x 3, so that windows of any size fit; the others
-pool to one cell. Weights: torchvision's IMAGENET1K_V1, in torch's hub cache (`TORCH_HOME`), fetched there if there is a network.
+pool to one cell. `size` shrinks the picture first, for a quick look on a processor. Weights: torchvision's IMAGENET1K_V1, in torch's hub cache (`TORCH_HOME`), fetched there if there is a network.
 Sources: Krizhevsky et al. 2012; Simonyan & Zisserman 2015; He et al. 2016; Huang et al. 2017; Zhong et al. 2020, J. Acoust. Soc. Am. 147(3), 1834.
 """
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from training.backbones import BadBackbone
 from training.model import positions_of
@@ -38,15 +39,17 @@ class CookNet(nn.Module):
     frames : of a window. Given, the answer is repeated at every position in time in place of None, as a saved model of the pipeline wants it.
     pretrained : start from ImageNet weights (not alexnet).
     trainable_layers : how many of the body's last convolutions are trained, the head always is; None: all. The study trained 3 of VGG16, all of the others.
+    size : (bands, frames) to which a picture is brought before the network; None: as it is.
     """
 
-    def __init__(self, network: str, n_labels: int = 1, frames: int | None = None, pretrained: bool = False, trainable_layers: int | None = None):
+    def __init__(self, network: str, n_labels: int = 1, frames: int | None = None, pretrained: bool = False, trainable_layers: int | None = None, size: tuple[int, int] | None = None):
         super().__init__()
         if network not in NAMES:
             raise BadBackbone(f"network {network!r} is not one of the Cook Inlet study; use {', '.join(NAMES)}")
         if pretrained and network == "alexnet":
             raise BadBackbone("network alexnet: it was trained from scratch, there are no weights for it; pretrained=False")
-        self.arguments = {"network": network, "n_labels": n_labels, "frames": frames, "trainable_layers": trainable_layers}
+        self.arguments = {"network": network, "n_labels": n_labels, "frames": frames, "trainable_layers": trainable_layers, "size": None if size is None else list(size)}
+        self.size = None if size is None else tuple(size)
         self.smallest = 1 if network == "alexnet" else SMALLEST
         self.n_positions = None if frames is None else positions_of(frames)
         self.body, features = alexnet_body() if network == "alexnet" else image_body(network, pretrained)
@@ -55,6 +58,8 @@ class CookNet(nn.Module):
             freeze_all_but(self.body, trainable_layers)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self.size is not None:
+            x = F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
         if min(x.shape[2:]) < self.smallest:
             raise ValueError(f"{self.arguments['network']}: a picture of {x.shape[2]} bands and {x.shape[3]} frames is too small; it needs {self.smallest} of each")
         window = self.head(self.body(x))
@@ -83,16 +88,9 @@ def image_body(network: str, pretrained: bool) -> tuple[nn.Module, int]:
     from torchvision import models
 
     weights = {"vgg16": models.VGG16_Weights, "resnet50": models.ResNet50_Weights, "densenet121": models.DenseNet121_Weights}[network].IMAGENET1K_V1 if pretrained else None
-    if network == "vgg16" and not pretrained:  # without the 120 million weights of its own head
-        features = models.vgg.make_layers(models.vgg.cfgs["D"])
-        for layer in features:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu"), nn.init.zeros_(layer.bias)
-    else:
-        whole = _with_weights(network, getattr(models, network), weights)
+    whole = _with_weights(network, vgg16_features if network == "vgg16" else getattr(models, network), weights)
     if network == "vgg16":
-        features = whole.features if pretrained else features
-        body, count = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
+        body, count = nn.Sequential(whole, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
     elif network == "resnet50":
         body, count = whole, whole.fc.in_features
         body.fc = nn.Identity()
@@ -101,6 +99,21 @@ def image_body(network: str, pretrained: bool) -> tuple[nn.Module, int]:
         body.classifier = nn.Identity()
     one_channel(body, keep=pretrained)
     return body, count
+
+
+def vgg16_features(weights) -> nn.Sequential:
+    """VGG16 up to its features, without the 124 million weights of its own head."""
+    from torchvision.models import vgg
+
+    features = vgg.make_layers(vgg.cfgs["D"])
+    if weights is not None:
+        published = weights.get_state_dict(progress=False, check_hash=True)
+        features.load_state_dict({key.removeprefix("features."): value for key, value in published.items() if key.startswith("features.")})
+        return features
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu"), nn.init.zeros_(layer.bias)
+    return features
 
 
 def _with_weights(network: str, build, weights) -> nn.Module:
@@ -145,3 +158,6 @@ def freeze_all_but(body: nn.Module, layers: int) -> None:
             trained = name in kept
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = trained
+
+
+ARCHITECTURES = {"CookNet": CookNet}  # what a saved model may name
