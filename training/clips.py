@@ -26,6 +26,7 @@ import pandas as pd
 from preprocessing.dataset import DataSet, build_dataset
 from spectrogram.profile import Profile
 from spectrogram.recording import EXTENSIONS, Recording
+from training.kaggle_clips import read_kaggle
 from training.spec import BadExperiment, Experiment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,8 +58,11 @@ def clip_table(experiment: Experiment, profile: Profile, folder: Path | None = N
     BadExperiment
         where a folder is missing, a label has no name, or a name is not the profile's.
     """
-    folder = folder or data_folder()
-    table = pd.concat([read_folder(folder, entry, experiment.name) for entry in experiment.clips], ignore_index=True)
+    if experiment.kind == "contest":
+        table = pd.concat([read_kaggle(entry, experiment.name) for entry in experiment.clips], ignore_index=True)
+    else:
+        folder = folder or data_folder()
+        table = pd.concat([read_folder(folder, entry, experiment.name) for entry in experiment.clips], ignore_index=True)
     table["name"] = [named(raw, experiment) for raw in table["raw"]]
     unknown = set(table["name"]) - {"", LEAVE_OUT, *profile.labels}
     if unknown:

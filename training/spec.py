@@ -8,8 +8,8 @@
     names: {beluga: Beluga, "*": OtherAnimal}
     split: {kind: grouped, by: group, folds: 5}
 
-What kind of experiment it is follows from what it names: `study` (several trainings compared), else `clips` (short recordings, one label each),
-else `annotations` (recordings with a table of boxes), else a plan of simulated deployments. A key that nobody knows is an error with a suggestion.
+What kind of experiment it is follows from what it names: `study` (several trainings compared), else `detections` (a detector's finds, checked), else `clips` (short recordings,
+one label each; a line with `kaggle` makes it a `contest`: numbered clips in the right whale contest's layout), else `annotations` (recordings with a table of boxes), else a plan of simulated deployments. A key that nobody knows is an error with a suggestion.
 
 >>> Experiment.from_dict({"name": "trial", "epoch": 3})
 Traceback (most recent call last):
@@ -30,6 +30,9 @@ from training.augment import Augmentation
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 STUDIES = ("leak", "sites", "boats", "size")
+KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
+NOISES = ("white", "ship")
+ADDED = {"detections": None, "noised": None}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -72,9 +75,10 @@ class Experiment:
     study: str | None = None             # leak, sites, boats, size
     base: str | None = None              # of a study: the experiment whose data and model it takes
     variants: dict = field(default_factory=dict)    # of a study: what each training changes
-    clips: tuple = ()                    # [{folder, label, group, ...}], see training/clips.py
+    clips: tuple = ()                    # [{folder, label, group, ...}], see training/clips.py; or [{kaggle, ...}], see training/kaggle_clips.py
     names: dict = field(default_factory=dict)       # what a clip's label means: a label of the profile, or nothing
     annotations: dict | None = None      # {recordings: folder, table: file, labels: file, split columns}
+    detections: dict | None = None       # {recordings: folder or simulated, table: file or simulated, ...}, see training/detection_settings.py
     recordings: dict = field(default_factory=lambda: RECORDINGS)  # simulated: split -> kind -> recordings for each site
     recording_s: float = 60
     sites: tuple = SITES
@@ -82,7 +86,7 @@ class Experiment:
     backbone: str = "resnet"             # see training/backbones.py
     width: int = 16
     depth: int = 1
-    pretrained: str | None = None        # an experiment whose trunk is taken over
+    pretrained: str | None = None        # an experiment whose trunk is taken over; true: the published weights of a timm: backbone
     members: int = 1                     # networks of other seeds, merged into one
     augmentation: dict = field(default_factory=dict)  # overrides of training.augment.Augmentation
     loss: Loss = Loss()
@@ -94,6 +98,7 @@ class Experiment:
     seed: int = 0
     target_precision: float | None = None  # aim of the thresholds; None: highest F1
     pool: str = "mean"                   # of a clip's windows: mean or max of the logits
+    noised: dict | None = None           # of a contest: test clips mixed with noise, {noises: [white, ship], snr_db: [10, 0, -10]}
     peer: bool = False
     peer_epochs: int = 30
     judge_events: bool = True
@@ -129,6 +134,8 @@ class Experiment:
                 given[key] = tuple(given[key] or ())
         if isinstance(given.get("labels"), list):
             given["labels"] = tuple(given["labels"])
+        if isinstance(given.get("pretrained"), bool):
+            given |= published_weights(given, where)
         made = cls(**given)
         made._check(where)
         return made
@@ -151,15 +158,36 @@ class Experiment:
                 raise BadExperiment(f"{where}: {what} is {getattr(self, what)}; give a number above 0")
         if self.target_precision is not None and not 0 < self.target_precision < 1:
             raise BadExperiment(f"{where}: target_precision is {self.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
+        if self.noised is not None:
+            self._check_noised(where)
         for entry in self.clips:
+            if isinstance(entry, dict) and "kaggle" in entry:
+                check_keys(entry, list(KAGGLE), f"{where}, clips")
+                continue
             missing = {"folder", "label"} - set(entry if isinstance(entry, dict) else ())
             if missing:
                 raise BadExperiment(f"{where}: a line of clips lacks {', '.join(sorted(missing))}; e.g. {{folder: watkins, label: species, group: source}}")
 
+    def _check_noised(self, where: str) -> None:
+        """The noised test set: known noises, numbers of dB, and clips to mix them with."""
+        where = f"{where}, noised"
+        if not isinstance(self.noised, dict) or not self.noised.get("noises") or not self.noised.get("snr_db"):
+            raise BadExperiment(f"{where}: {self.noised!r}; give e.g. {{noises: [{', '.join(NOISES)}], snr_db: [10, 0, -10]}}")
+        check_keys(self.noised, ["noises", "snr_db"], where)
+        for noise in self.noised["noises"]:
+            if noise not in NOISES:
+                raise BadExperiment(f"{where}: noise {noise!r} is not known; {suggestion(str(noise), list(NOISES))}")
+        if not all(isinstance(snr, (int, float)) for snr in self.noised["snr_db"]):
+            raise BadExperiment(f"{where}: snr_db is {self.noised['snr_db']!r}; give a list of numbers")
+        if self.kind != "contest":
+            raise BadExperiment(f"{where}: only clips with `kaggle` can be mixed with noise; take it out")
+
     @property
     def kind(self) -> str:
-        """study, clips, annotations or simulated."""
-        return "study" if self.study else "clips" if self.clips else "annotations" if self.annotations else "simulated"
+        """study, detections, contest, clips, annotations or simulated."""
+        if not self.study and self.detections is None and any(isinstance(entry, dict) and "kaggle" in entry for entry in self.clips):
+            return "contest"
+        return "study" if self.study else "detections" if self.detections is not None else "clips" if self.clips else "annotations" if self.annotations else "simulated"
 
     def to_dict(self) -> dict:
         """Plain dict that YAML and JSON can write; `Experiment.from_dict(e.to_dict()) == e`."""
@@ -167,7 +195,7 @@ class Experiment:
 
     def digest(self) -> str:
         """Twelve hex digits that change when anything that matters to the numbers changes. A default written out changes nothing."""
-        known = {key: value for key, value in self.to_dict().items() if key != "question"}
+        known = {key: value for key, value in self.to_dict().items() if key != "question" and not (key in ADDED and value == ADDED[key])}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def front_end(self) -> Profile:
@@ -190,6 +218,14 @@ def check_keys(given: dict, known: list[str], where: str) -> None:
     for key in given:
         if key not in known:
             raise BadExperiment(f"{where}: {key!r} is not known; {suggestion(str(key), known)}")
+
+
+def published_weights(given: dict, where: str) -> dict:
+    """`pretrained: true` and `false` in the words of `training.backbones`: timm:NAME:pretrained and timm:NAME."""
+    backbone = str(given.get("backbone", "resnet")).removesuffix(":pretrained")
+    if given["pretrained"] and not backbone.startswith("timm:"):
+        raise BadExperiment(f"{where}: there are no published weights for backbone {backbone!r}; give the name of an experiment, or a backbone timm:NAME")
+    return {"backbone": backbone + (":pretrained" if given["pretrained"] else ""), "pretrained": None}
 
 
 def suggestion(word: str, known: list[str]) -> str:
