@@ -40,11 +40,11 @@ class Archive:
 
     Parameters
     ----------
-    settings : channel, level_row_s. overrides : of `read_overrides`. say : prints a line.
+    settings : channel, level_row_s, denoise (its name). denoise : as the user gave it. overrides : of `read_overrides`. say : prints a line.
     """
 
-    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print):
-        self.folder, self.model, self.thresholds, self.settings, self.clock = folder, model, thresholds, settings, clock
+    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None):
+        self.folder, self.model, self.thresholds, self.settings, self.clock, self.denoise = folder, model, thresholds, settings, clock, denoise
         self.overrides, self.raven, self.again, self.say = overrides, raven, again, say
         self.said: Counter = Counter()
         self._redone: set[str] = set()  # keys that `again` asks for and that are done by now
@@ -81,7 +81,7 @@ class Archive:
         sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(serial)
         recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
-        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made)
+        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise)
 
     def part(self, job: Job) -> Path:
         return self.folder / "parts" / f"{job.key}.zip"

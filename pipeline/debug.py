@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.denoised import passage_picture
 from pipeline.plots import COLOURS, draw_events
 from pipeline.traces import TraceJoiner, WindowCutter
 from ROI.detector import explain
@@ -17,8 +18,10 @@ TICKS_KHZ = (0.5, 2, 5, 10, 20, 40, 80)
 LOW_TICKS_KHZ = (0.5, 1, 2, 3, 4, 6, 8)  # where a recording holds no more
 
 
-def show_steps(result, model, thresholds: dict, at_s=None) -> list:
+def show_steps(result, model, thresholds: dict, at_s=None, way=None) -> list:
     """Draw and show one figure for each moment in `at_s` (seconds; a number, several, or none for the three events that stand out most).
+
+    `way`: what the model's picture was denoised with.
 
     Returns
     -------
@@ -28,7 +31,7 @@ def show_steps(result, model, thresholds: dict, at_s=None) -> list:
 
     figures = []
     for moment in _moments(result, at_s):
-        figure = steps_figure(result, model, thresholds, moment)
+        figure = steps_figure(result, model, thresholds, moment, way)
         figures.append(figure)
         if plt.get_backend().lower() != "agg":
             _display(figure)
@@ -63,7 +66,7 @@ def _moments(result, at_s) -> list[float]:
     return sorted(moments)
 
 
-def steps_figure(result, model, thresholds: dict, at_s: float):
+def steps_figure(result, model, thresholds: dict, at_s: float, way=None):
     """One figure: calibrated spectrogram with events, background, mask, regions, the model's picture, probabilities and decisions.
 
     Raises
@@ -80,7 +83,8 @@ def steps_figure(result, model, thresholds: dict, at_s: float):
     start_s = max(0.0, np.floor((at_s - PASSAGE_S / 2) / profile.step_s) * profile.step_s)
     end_s = min(recording.duration_s, start_s + PASSAGE_S)
     far_start_s = max(0.0, start_s - CONTEXT_S)
-    wide = SpectrogramGenerator(profile).spectrogram(recording, far_start_s, min(recording.duration_s, end_s + CONTEXT_S))
+    generator = SpectrogramGenerator(profile)
+    wide = generator.spectrogram(recording, far_start_s, min(recording.duration_s, end_s + CONTEXT_S))
     steps = explain(wide.picture_db, profile, recording.nyquist_hz)
     here = slice(round((start_s - far_start_s) * rate), round((end_s - far_start_s) * rate))
 
@@ -101,8 +105,9 @@ def steps_figure(result, model, thresholds: dict, at_s: float):
     boxes = result.regions[(result.regions["start_s"] < end_s) & (result.regions["end_s"] > start_s)]
     plot_boxes(axes[3], boxes, show_snr=True)
     axes[3].set_title("Excess over the background and the regions of interest", loc="left", fontsize=10)
-    _model_picture(axes[4], wide.picture_db[here], profile, start_s)
-    _probabilities(axes[5], result, model, thresholds, wide.picture_db[here], start_s, end_s)
+    seen_db = wide.picture_db[here] if way is None else passage_picture(generator, recording, way, start_s, end_s, CONTEXT_S)
+    _model_picture(axes[4], seen_db, profile, start_s)
+    _probabilities(axes[5], result, model, thresholds, seen_db, start_s, end_s)
     top_khz = _top_khz(profile, recording.nyquist_hz)
     for ax in axes[:-1]:
         ax.set_xlabel("")

@@ -27,7 +27,7 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
 
     Parameters
     ----------
-    source : Source. recording : start_utc (of name or table), serial, sensitivity_db, calibrated. settings : channel, level_row_s.
+    source : Source. recording : start_utc (of name or table), serial, sensitivity_db, calibrated. settings : channel, level_row_s, denoise.
     """
     profile = model.profile
     decides = {"input": source.name, "input_size": source.size, "input_changed": source.changed, "log": source.log and [source.log.size, source.log.changed],

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.archive import Archive
+from pipeline.denoised import chosen as chosen_denoiser
 from pipeline.engine import Cluster, ThisProcess, plan
 from pipeline.overrides import read_overrides, strangers
 from pipeline.parts import Job, Part
@@ -30,7 +31,7 @@ JOIN_SHARE = 0.1  # of a watching run's time at most goes into joining tables an
 
 def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, thresholds=None, channel: int = 0, overrides=None, clock: str | None = None,
                             level_row_s: int = 60, workers: int | None = None, scheduler=None, watch: bool = False, settle_s: float = SETTLE_S,
-                            device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True) -> pd.DataFrame:
+                            device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None) -> pd.DataFrame:
     """Find and name the calls in a folder, a bucket or a web folder of recordings (any depth).
 
     Parameters
@@ -59,11 +60,13 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     given = read_overrides(overrides)
     loaded = load(model, profile, device)
     chosen = override(loaded.thresholds, thresholds)
+    denoise = str(Path(denoise).resolve()) if denoise is not None and Path(denoise).exists() else denoise  # a folder, wherever a worker stands
+    denoised_by = chosen_denoiser(denoise, loaded)[1]
     check_level_row(level_row_s)
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: give 1 or more")
-    archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s)}, zone(clock or os.environ.get("TIMEZONE")),
-                      given, raven, again, say)
+    archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s), "denoise": denoised_by}, zone(clock or os.environ.get("TIMEZONE")),
+                      given, raven, again, say, denoise)
     unknown = strangers(given, [source.name for source in sources])
     if unknown and not watch:
         say(f"{overrides}: no recording is called {', '.join(unknown)}; give paths below {input_dir}, or file names")

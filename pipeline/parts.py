@@ -37,7 +37,7 @@ class Job:
     """A recording to be done, with all that decides its tables.
 
     recording : serial, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
-    overrides. made : the footer of its part. threads : how many work on it.
+    overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
     """
 
     source: Source
@@ -50,6 +50,7 @@ class Job:
     level_row_s: int
     made: dict
     threads: int = 1
+    denoise: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -110,7 +111,10 @@ def make_part(job: Job, near: Near, model) -> Part:
         recording = Recording(near.path, job.channel, job.given.get("start_utc"), job.recording["serial"], clock=job.clock)
         recording.sensitivity_db, recording.calibrated = job.recording["sensitivity_db"], job.recording["calibrated"]
         threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
-        result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name)
+        result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name,
+                                           denoise=job.denoise)
+        if result.metadata["denoise"] != job.made["settings"].get("denoise"):
+            raise ValueError(f"the denoiser here is {result.metadata['denoise']}, the run's is {job.made['settings'].get('denoise')}; copy the same folder to every machine")
     except Exception as error:
         lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)

@@ -5,7 +5,7 @@
     result.events
 
 The way of one second of sound: blocks of samples -> one power spectrum -> levels and picture -> regions of interest, and the model on a
-window every half second -> one trace of probability for each label -> events. Chunks of 16 s pass through two worker threads (spectrogram, model) while
+window every half second -> one trace of probability for each label -> events. With `denoise` the model's picture, and nothing else, is made of denoised sound. Chunks of 16 s pass through two worker threads (spectrogram, model) while
 this thread finds the regions and joins the results in order; nothing depends on who was faster, and nothing holds a whole recording.
 """
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from pipeline.denoised import beside, chosen
 from pipeline.events import SpanCutter, event_rows, event_table
 from pipeline.provenance import provenance
 from pipeline.tables import EFFORT_TYPES, TABLES, event_types, raven_table, typed, window_types, write_parquet, write_raven, write_text
@@ -81,7 +82,7 @@ class PipelineResult:
 def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile: str | Profile | None = None, thresholds: dict | None = None,
                               channel: int = 0, start_utc=None, serial: str | None = None, sensitivity_db: float | None = None,
                               clock: str | None = None, level_row_s: int = 60, block_s: float = CHUNK_S, workers: int = 2,
-                              device: str | None = None, name: str | None = None, progress: bool = False, debug_at_s=None) -> PipelineResult:
+                              device: str | None = None, name: str | None = None, progress: bool = False, debug_at_s=None, denoise=None) -> PipelineResult:
     """Find and name the calls in one recording.
 
     Parameters
@@ -95,6 +96,7 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     level_row_s : whole seconds averaged in each row of `levels`.
     workers : threads. device : "cpu", "cuda" or none for CUDA where there is one.
     name : how the recording is called in the tables; the file's name unless told.
+    denoise : what the model's picture is denoised by: "gate", or the folder of a trained U-Net; none: as the model was trained. Levels and regions are of the recorded sound.
 
     Returns
     -------
@@ -104,19 +106,22 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     ------
     BadRecording
         if nothing in the file can be processed. Lesser faults are in `.metadata["faults"]` and in `.effort`.
+    ValueError
+        for wrong thresholds or rows of levels, and a denoiser that is none, or not the one that the model was trained with.
     """
     recording = path if isinstance(path, Recording) else Recording(path, channel, start_utc, serial, sensitivity_db, clock)
     model = load(model, profile, device)
     thresholds = override(model.thresholds, thresholds)
+    way, denoised_by = chosen(denoise, model)
     try:
-        result = _Runner(recording, model, thresholds, level_row_s, block_s, name or recording.name).run(workers, progress)
+        result = _Runner(recording, model, thresholds, level_row_s, block_s, name or recording.name, way, denoised_by).run(workers, progress)
     except (OSError, soundfile.LibsndfileError) as error:  # moved away, a disk unplugged, a network lost
         raise BadRecording(f"{recording.path}: cannot be read any more ({getattr(error, 'strerror', None) or reason(error)}); "
                            "check the file and its disk, then run again") from None
     if debug:
         from pipeline.debug import show_steps
 
-        show_steps(result, model, thresholds, debug_at_s)
+        show_steps(result, model, thresholds, debug_at_s, way)
     return result
 
 
@@ -164,11 +169,12 @@ def check_level_row(level_row_s) -> None:
 class _Runner:
     """The state of one run: what joins the chunks' results in order."""
 
-    def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, block_s: float, name: str):
+    def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, block_s: float, name: str, way=None, denoised_by: str | None = None):
+        self.way, self.denoised_by = way, denoised_by
         self.recording, self.model, self.thresholds, self.level_row_s, self.block_s, self.name = recording, model, thresholds, level_row_s, block_s, name
         profile = self.profile = model.profile
         check_level_row(level_row_s)
-        self.made = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s})
+        self.made = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by})
         self.generator = _generator(profile)
         self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
         self.detector = RoiDetector(profile, nyquist_hz=recording.nyquist_hz)
@@ -191,21 +197,27 @@ class _Runner:
         bar.close()
         return self._result()
 
-    def _pieces(self, pool, ahead: int) -> Iterator[Piece]:
-        """Pieces in order, `ahead` of them being made while one is used."""
+    def _pieces(self, pool, ahead: int) -> Iterator[tuple[Piece, np.ndarray]]:
+        """Pieces in order, each with the picture that the model sees, `ahead` of them being made while one is used."""
         waiting: deque = deque()
-        for chunk in self.generator.chunks(self.recording, self.block_s):
-            waiting.append(pool.submit(self.generator.process, chunk, self.recording.sample_rate_hz, self.recording.sensitivity_db))
+        for chunk, quiet in beside(self.generator, self.recording, self.way, self.block_s):
+            waiting.append(pool.submit(self._made, chunk, quiet))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
+    def _made(self, chunk, quiet) -> tuple[Piece, np.ndarray]:
+        """A chunk's piece, and the picture (frames, bands) of the same seconds, denoised where they are to be."""
+        rate_hz, sensitivity_db = self.recording.sample_rate_hz, self.recording.sensitivity_db
+        piece = self.generator.process(chunk, rate_hz, sensitivity_db)
+        return piece, piece.picture_db if quiet is None else self.generator.process(quiet, rate_hz, sensitivity_db).picture_db
+
     def _predictions(self, pool, ahead: int):
         """(piece, number of windows, probabilities) in order; the model works on one piece while the next are made."""
         waiting: deque = deque()
-        for piece in self._pieces(pool, ahead):
-            windows = self.cutter.push(piece.picture_db, piece.final)
+        for piece, seen_db in self._pieces(pool, ahead):
+            windows = self.cutter.push(seen_db, piece.final)
             waiting.append((piece, len(windows), pool.submit(self.model.predict, windows, overlapping=True)))
             if len(waiting) > 1:
                 done = waiting.popleft()
@@ -278,7 +290,7 @@ class _Runner:
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
-                    "faults": list(recording.faults), "model_id": self.model.model_id, "provenance": self.made}
+                    "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.made}
         return PipelineResult(recording, profile, typed(events.assign(**common), event_types(profile)),
                               typed(windows.assign(recording=self.name), window_types(profile)), levels, regions, typed(effort, EFFORT_TYPES), metadata)
 

@@ -2,7 +2,7 @@
 on a processor; a folder without it works too). Never a pickle.
 
 model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
-calibration {label: {slope, intercept, position_slope, position_intercept}}, summary of the training data and run, code version.
+calibration {label: {slope, intercept, position_slope, position_intercept}}, denoise (what the sound was denoised by, where it was), summary of the training data and run, code version.
 
 >>> model = load_model("results/beluga_default")                # doctest: +SKIP
 >>> window_prob, position_prob = model.predict(pictures_db)     # doctest: +SKIP
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from training.model import MultiOutputResNet
 from training.thresholds import sigmoid
 
 FORMAT = 1
+DENOISER = "denoiser"  # folder within a model's, where it was trained on sound that a U-Net had denoised
 ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
 NEEDED = ("model_id", "architecture", "arguments", "profile", "thresholds", "calibration")
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +56,7 @@ class SavedModel:
     info: dict
     device: str = "cpu"
     quick: OnnxNet | None = None  # answers windows that follow each other, on the CPU
+    denoise: str | Path | None = None  # what it saw was denoised by: "gate", or the folder of a U-Net
 
     def __post_init__(self):
         maps = [[self.calibration[label][key] for label in self.labels] for key in ("slope", "intercept", "position_slope", "position_intercept")]
@@ -129,8 +132,12 @@ class SavedModel:
         return sigmoid(slope * window + intercept), sigmoid(position_slope[:, None] * position + position_intercept[:, None])
 
 
-def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thresholds: dict, calibration: dict, summary: dict | None = None) -> str:
-    """Write `model.safetensors` and `model.json`; return the model id (folder name and the first digits of the weights' hash)."""
+def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thresholds: dict, calibration: dict, summary: dict | None = None,
+               denoise: str | Path | None = None) -> str:
+    """Write `model.safetensors` and `model.json`; return the model id (folder name and the first digits of the weights' hash).
+
+    `denoise`: what the sound was denoised by that it was trained on, "gate" or the folder of a U-Net, of which a copy goes into `denoiser/`; the pipeline then does the same.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     quick = folder / "model.onnx"
@@ -143,6 +150,8 @@ def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thres
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
     info = {"format": FORMAT, "model_id": f"{folder.name}-{digest}", "architecture": type(net).__name__, "arguments": net.arguments,
             "profile": profile.to_dict(), "thresholds": thresholds, "calibration": calibration, "summary": summary or {}, "code_version": code_version()}
+    if denoise is not None:
+        info["denoise"] = denoise if denoise == "gate" else _keep_denoiser(Path(denoise), folder / DENOISER)
     info["onnx_sha256"] = hashlib.sha256(quick.read_bytes()).hexdigest() if quick.exists() else None
     (folder / "model.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
     return info["model_id"]
@@ -156,7 +165,7 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     BadModel
         if there is no model there, its format is unknown, or weights, architecture and profile do not fit together.
     """
-    from training import backbones
+    from training import backbones, cook_nets
 
     folder = find_folder(model if model is not None else f"{profile}_default")
     info = read_info(folder)
@@ -169,13 +178,33 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     if arguments.get("n_bands", profile.n_bands) != profile.n_bands or arguments.get("heads", profile.heads) != profile.heads:
         raise BadModel(f"{folder}: the network was built for {arguments.get('n_bands')} bands and heads {arguments.get('heads')}, "
                        f"its profile has {profile.n_bands} bands and heads {profile.heads}; train again with this profile")
+    if not (folder / "model.safetensors").exists():
+        raise BadModel(f"{folder}: model.safetensors is not there; {info.get('summary', {}).get('remake', 'copy the folder again or train again')}")
     try:
-        net = (ARCHITECTURES | backbones.ARCHITECTURES)[info["architecture"]](**arguments)
+        net = (ARCHITECTURES | backbones.ARCHITECTURES | cook_nets.ARCHITECTURES)[info["architecture"]](**arguments)
         net.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
-    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info))
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info), denoise=_denoise(folder, info))
+
+
+def _keep_denoiser(source: Path, target: Path) -> str:
+    """Copy a U-Net's two files."""
+    target.mkdir(exist_ok=True)
+    for name in ("model.json", "model.safetensors"):
+        shutil.copyfile(source / name, target / name)
+    return DENOISER
+
+
+def _denoise(folder: Path, info: dict) -> str | Path | None:
+    """"gate", the folder of the model's U-Net, or nothing."""
+    told = info.get("denoise")
+    if told in (None, "gate"):
+        return told
+    if not (folder / told / "model.json").exists():
+        raise BadModel(f"{folder}: was trained on denoised sound, and its denoiser is not in {folder / told}; copy the folder again, with all that is in it")
+    return folder / told
 
 
 def _quick(folder: Path, info: dict) -> OnnxNet | None:
