@@ -6,20 +6,25 @@
 | statistics | whitened band statistics of the window and a small network on top: blind to the recorder's colour and level, for few and mixed clips |
 | resnet18 | torchvision's ResNet-18, one input channel |
 | mobilenet_v3_small.8 | torchvision's MobileNetV3-small, cut after feature block 8 (any number from 1 to 12) |
-| timm:NAME | any classifier of timm with one input channel; `timm:NAME:pretrained` with its weights |
+| timm:NAME | any classifier of timm with one input channel; `timm:NAME:pretrained` with its published weights, for instance timm:legacy_xception, timm:resnet50 |
+| ast:tiny, ast, ast:pretrained | the Audio Spectrogram Transformer, see `training.transformer` |
+| complexity:BODY | series of signal complexity in the right whales' band, see `training.complexity_nets` |
 
-All but the first two see the window as a picture and give one answer for it, which stands at every position.
+All but the first two and the last see the window as a picture and give one answer for it, which stands at every position.
 """
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from spectrogram.profile import Profile
+from training.complexity_nets import ComplexityNet, complexity_net
 from training.model import MultiOutputResNet, positions_of
+from training.transformer import AudioTransformer, BadTransformer, audio_transformer
 
 MASKED = -1.999  # normalised cells at or below were not recorded
 
@@ -134,7 +139,7 @@ def picture_body(backbone: str, n_labels: int) -> nn.Module:
         return nn.Sequential(features.train(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, n_labels))
     if backbone.startswith("timm:"):
         return timm_body(*(backbone.split(":") + [""])[1:3], n_labels)
-    raise BadBackbone(f"backbone {backbone!r} is not known; use resnet, statistics, resnet18, mobilenet_v3_small.8 or timm:NAME")
+    raise BadBackbone(f"backbone {backbone!r} is not known; use resnet, statistics, resnet18, mobilenet_v3_small.8, ast:tiny, complexity:BODY or timm:NAME")
 
 
 def timm_body(name: str, weights: str, n_labels: int) -> nn.Module:
@@ -148,8 +153,21 @@ def timm_body(name: str, weights: str, n_labels: int) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=weights == "pretrained", in_chans=1, num_classes=n_labels)
     except Exception as error:  # no network, no cache, no published weights: timm and its hub raise many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadBackbone(f"backbone timm:{name}:pretrained: its weights cannot be had ({reason}); fetch them once with a network, or leave out :pretrained") from None
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise BadBackbone(f"backbone timm:{name}:pretrained: its weights cannot be had ({reason}); {published(name)}, or leave out :pretrained (pretrained: false)") from None
+
+
+def published(name: str) -> str:
+    """Where timm's weights of a network come from and where they are looked for, as something to do."""
+    from timm.models import get_pretrained_cfg
+
+    source = get_pretrained_cfg(name)
+    if source is None or not (source.hf_hub_id or source.url):
+        return "timm publishes none for this network, take another"
+    if source.hf_hub_id:
+        repository = source.hf_hub_id.strip()
+        return f"where there is a network, `hf download {repository} model.safetensors` puts them into the hub's cache (HF_HOME)"
+    return f"fetch {source.url} to {Path(torch.hub.get_dir()) / 'checkpoints' / source.url.rsplit('/', 1)[-1]}"
 
 
 def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -> nn.Module:
@@ -158,7 +176,17 @@ def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -
         return MultiOutputResNet(profile.heads, profile.n_bands, width, depth)
     if backbone == "statistics":
         return StatisticsNet(profile.heads, profile.n_bands, profile.window_frames, 4 * width)
+    if backbone.split(":")[0] == "ast":
+        try:
+            return audio_transformer(backbone, len(profile.labels), profile.n_bands, profile.window_frames, profile.window_s)
+        except BadTransformer as error:
+            raise BadBackbone(str(error)) from None
+    if backbone.startswith("complexity:"):
+        try:
+            return complexity_net(backbone, profile)
+        except ValueError as error:
+            raise BadBackbone(str(error)) from None
     return PictureNet(backbone, len(profile.labels), profile.window_frames)
 
 
-ARCHITECTURES = {"StatisticsNet": StatisticsNet, "PictureNet": PictureNet}  # beside the own resnet: what a saved model may name
+ARCHITECTURES = {"StatisticsNet": StatisticsNet, "PictureNet": PictureNet, "ComplexityNet": ComplexityNet, "AudioTransformer": AudioTransformer}  # beside the own resnet: what a saved model may name
