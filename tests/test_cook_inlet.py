@@ -40,7 +40,7 @@ def test_from_clips_to_the_verdict(data, tmp_path):
     rows = cook_inlet.clip_rows(data)
     assert rows["class"].value_counts().to_dict() == {"B": 18, "F": 18, "N": 12}
     settings = FitSettings(epochs=3, batch_size=8, learning_rate=1e-3, position_weight=0.0)
-    answer = cook_inlet.trainer(data, {"alexnet": {}}, settings, tmp_path)
+    answer = cook_inlet.trainer(data, {"alexnet": {"size": [32, 32], "epochs": 4}}, settings, tmp_path)
     judged, weights = held_out(rows, leave_one_mooring_out(rows)[["M0"]], answer, window_s=PROFILE.window_s)
     assert set(judged["mooring"]) == {"M0"} and weights.loc["M0", "alexnet"] == 1 and networks_of(judged) == ["alexnet", "ensemble"]
     figures = verdict_metrics(judged, draws=20)
@@ -59,7 +59,7 @@ def test_from_clips_to_the_verdict(data, tmp_path):
 
 def test_too_few_clips_are_told(data, tmp_path):
     rows = cook_inlet.clip_rows(data)
-    with pytest.raises(ValueError, match="M9: 4 clips to train on"):
+    with pytest.raises(ValueError, match="alexnet: 4 clips to train on"):
         cook_inlet.trained(data, rows.iloc[:4], rows.iloc[4:], {"alexnet": {}}, FitSettings(epochs=3, batch_size=8), tmp_path / "M9")
 
 

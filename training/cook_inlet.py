@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from spectrogram.profile import Profile
 from training.augment import Augmentation
 from training.cook_nets import CookNet
 from training.data import WindowSet
+from training.detection_verdict import CALLS
 from training.fit import FitSettings, fit
 from training.saved import SavedModel
 from training.thresholds import sigmoid
 
-CALLS = ("ECHO", "HFPC", "BBPC", "Whistle")  # the simulator's; any of them is a beluga
-PLAIN = {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0}
 BATCH = 32
 DAY_APART = 40
+OF_FIT = ("epochs", "batch_size", "learning_rate")  # of a network of its own, before the settings of all
 LEAST_STEPS = 5  # the learning rate rises and falls over them
 
 
@@ -78,29 +79,46 @@ def trainer(data: DataSet, networks: dict[str, dict], settings: FitSettings, fol
 
     Parameters
     ----------
-    networks : name -> further arguments of `CookNet`, {"vgg16": {"pretrained": True, "trainable_layers": 3}, "resnet50": {}}.
-    folder : below it the checkpoints, apart for other settings, clips and sides; a run found there goes on.
+    networks : name -> further arguments of `CookNet`, and its own epochs, batch_size, learning_rate: {"vgg16": {"pretrained": True, "trainable_layers": 3}, "resnet50": {"epochs": 10}}.
+    folder : below it checkpoints and finished answers, apart for other settings, clips and sides; a run found there goes on. Of what is finished only the answers stay.
     """
     def answer(train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict:
-        return {network: tuple(probabilities(net, data, rows) for rows in (validation, test))
-                for network, net in trained(data, train, validation, networks, settings, Path(folder) / name, progress).items()}
+        out = {}
+        for network, own in networks.items():
+            done = Path(folder) / name / f"{network}_{_key(own, settings, train, validation, test)}.npz"
+            if not done.exists():
+                net, = trained(data, train, validation, {network: own}, settings, done.with_suffix(""), progress).values()
+                aside = done.with_name("unfinished.npz")
+                np.savez(aside, validation=probabilities(net, data, validation), test=probabilities(net, data, test))
+                aside.replace(done)
+                shutil.rmtree(done.with_suffix(""))  # two checkpoints of up to 300 MB
+            with np.load(done) as kept:
+                out[network] = kept["validation"], kept["test"]
+        return out
 
     return answer
 
 
 def trained(data: DataSet, train: pd.DataFrame, validation: pd.DataFrame, networks: dict[str, dict], settings: FitSettings, folder: Path, progress: bool = False) -> dict[str, CookNet]:
     """The networks, each at the epoch with the highest average precision on validation."""
-    steps = -(-len(train) // settings.batch_size) * settings.epochs
-    if steps < LEAST_STEPS or not len(validation):
-        raise ValueError(f"{folder.name}: {len(train)} clips to train on and {len(validation)} for validation are {steps} steps of batches; add recordings or epochs, or take smaller batches")
     how, profile, nets = Augmentation(mix_share=0.0), data.profile, {}
-    for network, arguments in networks.items():
-        key = hashlib.sha256(json.dumps([arguments, asdict(settings), *(part[["recording", "start_frame"]].values.tolist() for part in (train, validation))]).encode()).hexdigest()[:8]
-        torch.manual_seed(settings.seed)
-        net = CookNet(network, len(profile.labels), profile.window_frames, **arguments)
-        sides = WindowSet(data, train, profile, how, settings.seed), WindowSet(data, validation, profile)
-        nets[network], _ = fit(net, *sides, settings, folder / f"{network}_{key}", progress)
+    for network, own in networks.items():
+        mine = replace(settings, **{key: own[key] for key in OF_FIT if key in own})
+        steps = -(-len(train) // mine.batch_size) * mine.epochs
+        if steps < LEAST_STEPS or not len(validation):
+            raise ValueError(f"{network}: {len(train)} clips to train on and {len(validation)} for validation are {steps} steps of batches; add recordings or epochs, or take smaller batches")
+        part = train.iloc[:-1] if len(train) % mine.batch_size == 1 else train  # batch norms cannot take a batch of one
+        torch.manual_seed(mine.seed)
+        net = CookNet(network, len(profile.labels), profile.window_frames, **{key: value for key, value in own.items() if key not in OF_FIT})
+        sides = WindowSet(data, part, profile, how, mine.seed), WindowSet(data, validation, profile)
+        nets[network], _ = fit(net, *sides, mine, folder / f"{network}_{_key(own, settings, train, validation)}", progress)
     return nets
+
+
+def _key(*parts) -> str:
+    """Eight digits that tell settings and clips apart."""
+    told = [part[["recording", "start_frame"]].values.tolist() if isinstance(part, pd.DataFrame) else asdict(part) if isinstance(part, FitSettings) else part for part in parts]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
 
 
 def probabilities(net: CookNet, data: DataSet, rows: pd.DataFrame) -> np.ndarray:
@@ -114,7 +132,11 @@ def probabilities(net: CookNet, data: DataSet, rows: pd.DataFrame) -> np.ndarray
     return np.concatenate(parts)
 
 
-def as_models(nets: dict[str, CookNet], profile: Profile, limit: float = 0.5) -> dict[str, SavedModel]:
-    """The networks as models that `score_deployment` asks."""
-    thresholds = {label: {"window": limit, "on": limit, "off": limit / 2} for label in profile.labels}
-    return {name: SavedModel(net, profile, thresholds, dict.fromkeys(profile.labels, PLAIN), name, {}) for name, net in nets.items()}
+def as_models(nets: dict[str, CookNet], profile: Profile, limits: dict[str, float] | None = None, maps: dict[str, tuple[float, float]] | None = None) -> dict[str, SavedModel]:
+    """The networks as models that `score_deployment` asks; `limits` and `maps` (slope and intercept of the logit, see `ensemble.platt_maps`) of each network."""
+    models = {}
+    for name, net in nets.items():
+        limit, (slope, intercept) = (limits or {}).get(name, 0.5), (maps or {}).get(name, (1.0, 0.0))
+        told = {"slope": slope, "intercept": intercept, "position_slope": slope, "position_intercept": intercept}
+        models[name] = SavedModel(net, profile, dict.fromkeys(profile.labels, {"window": limit, "on": limit, "off": limit / 2}), dict.fromkeys(profile.labels, told), name, {})
+    return models

@@ -22,6 +22,7 @@ from training.thresholds import best_threshold, platt, sigmoid
 
 CLASSES = ("B", "F", "N")
 ENSEMBLE = "ensemble"
+BASELINE = "baseline"
 TINY = 1e-6  # probabilities are kept this far inside 0..1: one sure and wrong network must not decide alone
 GAP = 1e-6
 STEPS = 2000
@@ -81,15 +82,15 @@ def gap(likely: np.ndarray, weights: np.ndarray) -> float:
 
 
 def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_precision: float | None = None, groups: Sequence[str] = ("recording",),
-             window_s: float | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+             window_s: float | None = None, sound: pd.DataFrame | None = None, allow=()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every clip judged by networks, calibration, weights and thresholds that know nothing of its side.
 
     Parameters
     ----------
     table : clips with class, target, recording and what `groups` names; one index for table and folds.
     folds : columns of "train", "validation", "test" (`preprocessing.splits`; `leave_one_mooring_out`).
-    answer : (train, validation, test, name of the fold) -> {network: (probabilities of validation, of test)}; it trains.
-    groups, window_s : what must not lie on two sides, see `training.leaks.check_leaks`.
+    answer : (train, validation, test, name of the fold) -> {network: (probabilities of validation, of test)}; it trains. One called "baseline" stands beside, not in the ensemble.
+    groups, window_s, sound : what must not lie on two sides, see `training.leaks.check_leaks`. allow : leaks let through, for the split that shows what a leak does.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_
     training.leaks.Leak
         where sides share a group or overlap in time, before anything is trained.
     """
-    refuse_leaks(check_leaks(table, folds, groups, window_s=window_s))
+    refuse_leaks(check_leaks(table, folds, groups, sound, window_s), allow)
     parts, weights = [], {}
     for name in folds:
         train, validation, test = (table[folds[name] == side] for side in ("train", "validation", "test"))
@@ -108,9 +109,10 @@ def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_
         seen, judged = (np.column_stack([pair[k] for pair in answers.values()]) for k in (0, 1))
         truth = validation["target"].to_numpy(float)
         seen, judged = calibrated(seen, judged, truth)
-        weights[name] = dict(zip(answers, convex_weights(seen, truth)))
-        w = np.array(list(weights[name].values()))
-        seen, judged = (np.column_stack([prob, ensemble(prob, w)]) for prob in (seen, judged))
+        inside = [k for k, network in enumerate(answers) if network != BASELINE]
+        w = convex_weights(seen[:, inside], truth)
+        weights[name] = dict(zip((network for network in answers if network != BASELINE), w))
+        seen, judged = (np.column_stack([prob, ensemble(prob[:, inside], w)]) for prob in (seen, judged))
         columns = {}
         for k, network in enumerate([*answers, ENSEMBLE]):
             columns |= {f"prob_{network}": judged[:, k], f"limit_{network}": best_threshold(seen[:, k], truth, target_precision)}
@@ -120,12 +122,19 @@ def held_out(table: pd.DataFrame, folds: pd.DataFrame, answer: Callable, target_
 
 def calibrated(seen: np.ndarray, judged: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each network's probabilities of validation and of test, mapped by Platt's map of its validation (`thresholds.platt`): so that networks, and folds, speak one language."""
-    def logit(prob):
-        prob = np.clip(prob, TINY, 1 - TINY)
-        return np.log(prob / (1 - prob))
-
-    maps = [platt(logit(seen[:, k]), truth) for k in range(seen.shape[1])]
+    maps = platt_maps(seen, truth)
     return tuple(np.column_stack([sigmoid(slope * logit(part[:, k]) + intercept) for k, (slope, intercept) in enumerate(maps)]) for part in (seen, judged))
+
+
+def platt_maps(seen: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
+    """Slope and intercept of each network's logit, from its probabilities (clips, networks) of validation."""
+    return [platt(logit(seen[:, k]), truth) for k in range(seen.shape[1])]
+
+
+def logit(prob: np.ndarray) -> np.ndarray:
+    """The inverse of the sigmoid, `TINY` kept from 0 and 1."""
+    prob = np.clip(prob, TINY, 1 - TINY)
+    return np.log(prob / (1 - prob))
 
 
 def leave_one_mooring_out(table: pd.DataFrame, column: str = "mooring", validation_group: str | Sequence[str] | None = None, seed: int = 0) -> pd.DataFrame:

@@ -31,10 +31,14 @@ def rows_of(folder: Path) -> list[dict]:
     """The rows of one results folder."""
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     parameters = yaml.safe_load((folder / "parameters.yaml").read_text(encoding="utf-8")) if (folder / "parameters.yaml").exists() else {}
-    common = {"experiment": folder.name, "kind": metrics.get("kind", "windows"), "question": parameters.get("question") or "", "simulated": bool(metrics["simulated"])}
+    common = {"experiment": folder.name, "kind": metrics.get("kind", "windows"), "question": parameters.get("question") or "", "published": parameters.get("published") or "", "simulated": bool(metrics["simulated"])}
     if common["kind"] == "clips":
         return [common | {"training": name} | figures_of(v["network"]) | {"baseline_ap": v["baseline"]["macro"]["average_precision"],
                                                                           "false_windows_per_empty_hour": v.get("false_windows_per_empty_hour")} for name, v in metrics["variants"].items()]
+    if common["kind"] == "detections":
+        from training.detection_verdict import overview_row
+
+        return [common | {"training": f"by {split}"} | overview_row(judged) for split, judged in metrics["splits"].items()]
     if common["kind"] == "study":
         return [common | {"training": name} | figures_of(v["network"]) | {"baseline_ap": v["baseline"]["all"]["macro"]["average_precision"]} | metrics.get("sizes", {}).get(name, {})
                 for name, v in metrics["variants"].items()]
@@ -63,7 +67,8 @@ def readme(rows: pd.DataFrame) -> str:
              "One folder per experiment: parameters, metrics, predictions, cards, the executed training notebook and its analysis, which reads only its own folder. This page is written by",
              "`python -m training.overview`; [06_compare](../training/06_compare.ipynb) draws it. `make experiment NAME=…` makes a folder again, `make experiments` all that are missing or changed.", "",
              "AP is the mean average precision over the labels, its 95 % interval drawn over recordings (clips: over groups). Folds and splits are grouped, except where a row says it leaks.", ""]
-    for kind, title in (("windows", "Models judged on windows and events"), ("study", "Studies: one thing changed"), ("clips", "Recorded clips of animals")):
+    for kind, title in (("windows", "Models judged on windows and events"), ("study", "Studies: one thing changed"), ("clips", "Recorded clips of animals"),
+                        ("detections", "A detector's finds, checked")):
         part = rows[rows["kind"] == kind] if len(rows) else rows
         if not len(part):
             continue
@@ -72,6 +77,10 @@ def readme(rows: pd.DataFrame) -> str:
             head = ["experiment", "sound", "AP", "F1", "F1 without / with boats", "events F1", "false events per empty hour", "false windows per empty hour", "baseline AP"]
             body = [[link(r), SOUND[r["simulated"]], with_interval(r), cell(r, "macro_f1"), f"{cell(r, 'without_boats')} / {cell(r, 'with_boats')}", cell(r, "event_f1"),
                      cell(r, "false_events_per_empty_hour", 1), cell(r, "false_windows_per_empty_hour", 0), cell(r, "baseline_ap")] for r in part.to_dict("records")]
+        elif kind == "detections":
+            head = ["experiment", "folds", "sound", "AP of the ensemble", "precision", "recall", "best network alone", "its AP", "baseline AP"]
+            body = [[link(r), r["training"], SOUND[r["simulated"]], with_interval(r), cell(r, "precision"), cell(r, "recall"), r["best"], cell(r, "best_ap"), cell(r, "baseline_ap")]
+                    for r in part.to_dict("records")]
         else:
             head = ["experiment", "training", "sound", "AP", "F1", "best label F1" if kind == "clips" else "F1 without / with boats", "kB" if kind == "study" else "AP of Beluga", "baseline AP"]
             body = [[link(r), r["training"], SOUND[r["simulated"]], with_interval(r), cell(r, "macro_f1"),
@@ -79,7 +88,9 @@ def readme(rows: pd.DataFrame) -> str:
                      cell(r, "kB", 0) if kind == "study" else cell(r, "ap_Beluga"), cell(r, "baseline_ap")] for r in part.to_dict("records")]
         lines += [table(head, body), ""]
         questions = {r["experiment"]: r["question"] for r in part.to_dict("records") if r["question"]}
-        lines += [f"- `{name}`: {question}" for name, question in questions.items()] + ([""] if questions else [])
+        lines += [f"- `{name}`: {question}" for name, question in questions.items()]
+        published = {r["experiment"]: r["published"] for r in part.to_dict("records") if r["published"]}
+        lines += [f"- `{name}`, published: {text}" for name, text in published.items()] + ([""] if questions or published else [])
     return "\n".join(lines)
 
 

@@ -28,6 +28,10 @@ def recomputed(folder: str | Path) -> tuple[dict, list[str]]:
         from training.clip_experiment import metrics_of
 
         return json_ready(metrics_of(predictions, labels, metrics["pool"], metrics["window_s"], metrics["step_s"], metrics["draws"])), []
+    if metrics.get("kind") == "detections":
+        from training import detection_verdict
+
+        return json_ready(detection_verdict.metrics_of(detection_verdict.read_tables(folder), metrics["settings"]["limits"], metrics["draws"])), []
     if metrics.get("kind") == "study":
         from training.study import study_metrics
 

@@ -24,8 +24,10 @@ from training.spec import EXPERIMENTS, BadExperiment, Experiment, read_experimen
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-TEMPLATES = {"simulated": "05_train.ipynb", "annotations": "05_train.ipynb", "clips": "experiments/clips.ipynb", "study": "experiments/study.ipynb"}
-ANALYSES = {"simulated": "analysis.ipynb", "annotations": "analysis.ipynb", "clips": "clips_analysis.ipynb", "study": "study_analysis.ipynb"}
+TEMPLATES = {"simulated": "05_train.ipynb", "annotations": "05_train.ipynb", "clips": "experiments/clips.ipynb", "study": "experiments/study.ipynb",
+             "detections": "08_validate_detections.ipynb"}
+ANALYSES = {"simulated": "analysis.ipynb", "annotations": "analysis.ipynb", "clips": "clips_analysis.ipynb", "study": "study_analysis.ipynb",
+            "detections": "detections_analysis.ipynb"}
 FINISHED = ("parameters.yaml", "metrics.json", "predictions.parquet", "analysis.ipynb")
 
 

@@ -68,6 +68,7 @@ class Experiment:
 
     name: str
     question: str = ""
+    published: str = ""                  # figures of others on this task, and why they do or do not compare
     profile: str = "beluga"
     labels: tuple | None = None          # overrides the profile's: label names, or {head: [labels]}
     normalisation: dict | None = None    # overrides the profile's
@@ -195,7 +196,7 @@ class Experiment:
 
     def digest(self) -> str:
         """Twelve hex digits that change when anything that matters to the numbers changes. A default written out changes nothing."""
-        known = {key: value for key, value in self.to_dict().items() if key != "question" and not (key in ADDED and value == ADDED[key])}
+        known = {key: value for key, value in self.to_dict().items() if key not in ("question", "published") and not (key in ADDED and value == ADDED[key])}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def front_end(self) -> Profile:
