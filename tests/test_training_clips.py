@@ -174,6 +174,19 @@ def test_clip_figures_by_hand():
     assert m["A"]["precision_at_1%"] == pytest.approx(0.01 / (0.01 + 0.5 * 0.99)) and m["A"]["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.7 + 0.2) / 4)
 
 
+def test_the_quick_area_is_the_area_and_has_an_interval_over_groups():
+    from training.clip_verdict import quick_auc
+    from training.metrics import roc_auc
+
+    rng = np.random.default_rng(2)
+    truth, score = rng.integers(0, 2, 60).astype(float), rng.integers(0, 9, 60) / 8  # with ties
+    truth[:5] = np.nan
+    assert quick_auc(truth, score) == pytest.approx(roc_auc(truth, score)) and np.isnan(quick_auc(np.ones(4), score[:4]))
+    m = clip_metrics(windows_table([0.9, 0.6, 0.7, 0.2], [1, 1, 0, 0], list("abcd")), ("A", "B"), draws=30)
+    low, high = m["interval"]["macro_roc_auc"]
+    assert low <= m["macro"]["roc_auc"] <= high and high == 1
+
+
 def test_precision_where_calls_are_rare():
     found = {"tp": 9, "fn": 1, "fp": 1, "tn": 99}
     assert precision_at_prevalence(found, 0.1) == pytest.approx(0.09 / (0.09 + 0.009))
