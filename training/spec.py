@@ -32,7 +32,7 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 STUDIES = ("leak", "sites", "boats", "size")
 KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
 NOISES = ("white", "ship")
-ADDED = {"detections": None, "noised": None}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -99,6 +99,8 @@ class Experiment:
     seed: int = 0
     target_precision: float | None = None  # aim of the thresholds; None: highest F1
     pool: str = "mean"                   # of a clip's windows: mean or max of the logits
+    humpback: dict | None = None         # calls with and without denoising, {store: simulated, denoiser: {steps: 300}, ...}, see training/humpback_data.py
+    denoise: str | None = None           # of such an experiment: gate or unet
     noised: dict | None = None           # of a contest: test clips mixed with noise, {noises: [white, ship], snr_db: [10, 0, -10]}
     peer: bool = False
     peer_epochs: int = 30
@@ -185,7 +187,9 @@ class Experiment:
 
     @property
     def kind(self) -> str:
-        """study, detections, contest, clips, annotations or simulated."""
+        """study, humpback, detections, contest, clips, annotations or simulated."""
+        if self.humpback is not None:
+            return "humpback"
         if not self.study and self.detections is None and any(isinstance(entry, dict) and "kaggle" in entry for entry in self.clips):
             return "contest"
         return "study" if self.study else "detections" if self.detections is not None else "clips" if self.clips else "annotations" if self.annotations else "simulated"
