@@ -160,6 +160,16 @@ def make_clip(hour: Hour, key: tuple, time_s: float) -> tuple[np.ndarray, list[d
     return sound, rows, about
 
 
+def ship_noise(rng: np.random.Generator) -> np.ndarray:
+    """(N,) pressure in µPa of a simulated ship that passes, drawn as those of the hours are: hump, blades, lines. SIMULATED."""
+    hour = None
+    while hour is None or hour.ship is None:
+        hour = draw_hour(int(rng.integers(2 ** 31)), 0, 0.0)
+    psd = _ship_psd(hour, rng.uniform(0, 3600 - CLIP_S))
+    beat = 1 + hour.ship["depth"] * np.sin(2 * np.pi * hour.ship["blade_hz"] * TIME_S + rng.uniform(0, 6))
+    return (_shaped(rng, psd) * beat).astype(np.float32) + _ship_lines(rng, hour.ship, psd)
+
+
 def _sounds(rng, hour: Hour, time_s: float):
     """(kind, waveform, snr_db) of what is heard in a clip besides noise."""
     lively = np.interp(time_s / 60, np.arange(61), hour.bouts / hour.bouts.mean())

@@ -22,10 +22,12 @@ def colour_of(labels: tuple) -> dict[str, tuple]:
     return {label: colours[k % 10] for k, label in enumerate(labels)}
 
 
-def frequency_ticks(ax, profile: Profile, hz=(500, 1000, 2000, 4000, 8000, 16000)) -> None:
-    """Mark some frequencies on an axis that counts bands."""
+def frequency_ticks(ax, profile: Profile, hz=(50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)) -> None:
+    """Mark some frequencies on an axis that counts bands: those that the picture holds and that stand apart."""
     within = [f for f in hz if profile.picture["low_hz"] <= f <= profile.picture["high_hz"]]
-    ax.set_yticks(np.interp(within, profile.band_centres_hz, np.arange(profile.n_bands) + 0.5), [f"{f / 1000:g}" for f in within])
+    at = np.interp(within, profile.band_centres_hz, np.arange(profile.n_bands) + 0.5)
+    shown = [k for k in range(len(at)) if k == len(at) - 1 or at[k + 1] - at[k] > 0.07 * profile.n_bands]
+    ax.set_yticks(at[shown], [f"{within[k] / 1000:g}" for k in shown])
 
 
 def show_clips(data: DataSet, profile: Profile, count: int = 10, seed: int = 0):

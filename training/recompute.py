@@ -32,6 +32,10 @@ def recomputed(folder: str | Path) -> tuple[dict, list[str]]:
         from training import detection_verdict
 
         return json_ready(detection_verdict.metrics_of(detection_verdict.read_tables(folder), metrics["settings"]["limits"], metrics["draws"])), []
+    if metrics.get("kind") == "contest":
+        from training.contest_verdict import contest_metrics
+
+        return json_ready(contest_metrics(predictions, metrics)), []
     if metrics.get("kind") == "study":
         from training.study import study_metrics
 

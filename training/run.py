@@ -24,9 +24,9 @@ from training.spec import EXPERIMENTS, BadExperiment, Experiment, read_experimen
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-TEMPLATES = {"simulated": "05_train.ipynb", "annotations": "05_train.ipynb", "clips": "experiments/clips.ipynb", "study": "experiments/study.ipynb",
+TEMPLATES = {"simulated": "05_train.ipynb", "annotations": "05_train.ipynb", "clips": "experiments/clips.ipynb", "study": "experiments/study.ipynb", "contest": "experiments/contest.ipynb", "humpback": "experiments/humpback.ipynb",
              "detections": "08_validate_detections.ipynb"}
-ANALYSES = {"simulated": "analysis.ipynb", "annotations": "analysis.ipynb", "clips": "clips_analysis.ipynb", "study": "study_analysis.ipynb",
+ANALYSES = {"simulated": "analysis.ipynb", "annotations": "analysis.ipynb", "clips": "clips_analysis.ipynb", "study": "study_analysis.ipynb", "contest": "contest_analysis.ipynb", "humpback": "humpback_analysis.ipynb",
             "detections": "detections_analysis.ipynb"}
 FINISHED = ("parameters.yaml", "metrics.json", "predictions.parquet", "analysis.ipynb")
 
