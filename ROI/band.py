@@ -95,14 +95,14 @@ class BandDetector:
         self.ratio_tail, self.background_tail = np.ones((self.n_bands, 2 * self.reach), np.float32), None  # the smoothing's margin
         self.open, self.open_first = None, 0  # Cells not yet judged, and where they begin
 
-    def chunk(self, picture_db, final):
-        """Take the next chunk of the picture (frames, all bands); None: there is no more. Only the `final` one may have any length.
+    def chunk(self, power, final):
+        """Take the next chunk of power (frames, all bands); None: there is no more. Only the `final` one may have any length.
 
         Returns the regions that it finishes, as REGION records.
         """
-        if picture_db is not None:
-            power = cell_power(picture_db[:, self.columns], self.frames_per_cell)
-            self.frames += len(picture_db)
+        if power is not None:
+            self.frames += len(power)
+            power = cell_power(power[:, self.columns], self.frames_per_cell)
             is_clip = final and self.frames <= self.half_span * self.segment_cells * self.frames_per_cell
             levels = clip_level(power, self.noise_cells) if is_clip else segment_levels(
                 power, self.segment_cells, self.knobs.background_quantile, self.noise_cells)

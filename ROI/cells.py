@@ -8,10 +8,14 @@ import numpy as np
 from ROI.background import SILENCE
 
 
-def cell_power(picture_db, frames_per_cell):
-    """(frames, bands) dB re 1 µPa^2/Hz -> (bands, cells) mean power. A last cell that is not full is the mean of the frames it has."""
+def power_of(picture_db):
+    """A picture in dB re 1 µPa^2/Hz as power in µPa^2/Hz."""
     power = np.multiply(picture_db, np.float32(np.log(10) / 10), dtype=np.float32)
-    np.exp(power, out=power)
+    return np.exp(power, out=power)
+
+
+def cell_power(power, frames_per_cell):
+    """(frames, bands) -> (bands, cells) mean power. A last cell that is not full is the mean of the frames it has."""
     missing = -len(power) % frames_per_cell
     if missing:
         whole = len(power) - frames_per_cell + missing

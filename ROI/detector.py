@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ROI.band import BandDetector, RoiBand, segment_frames
+from ROI.cells import power_of
 
 CHUNK_SEGMENTS = 8
 NUMBERS = ("start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz")
@@ -58,16 +59,16 @@ class RoiDetector:
         the region's cells in excess of the background, in dB over the background's power in the same cells), `peak_hz` (centre of the band
         that stands out most) and `band` (name of the ROI band). Boxes come in the order in which they are finished.
         """
-        return boxes_table(self.push_records(picture_db))
+        return boxes_table(self.push_records(power_of(picture_db)))
 
     def finish(self):
         """No more frames: return the remaining boxes. The detector is used up."""
         return boxes_table(self.finish_records())
 
-    def push_records(self, picture_db):
-        """As `push`, but a plain array of BOX records: quicker to make and to join."""
-        self._waiting.append(np.asarray(picture_db))
-        self._n_waiting += len(picture_db)
+    def push_records(self, power):
+        """As `push`, but from power in µPa^2/Hz to a plain array of BOX records: quicker to make and to join."""
+        self._waiting.append(power)
+        self._n_waiting += len(power)
         found = []
         while self._n_waiting >= self.chunk_frames:
             found += self._chunk(self._take(self.chunk_frames), final=False)
@@ -82,9 +83,9 @@ class RoiDetector:
         """No box that is still to come begins before this time, in seconds from the recording's start."""
         return min((band.open_first * band.cell_s for band in self.bands), default=np.inf)
 
-    def _chunk(self, picture_db, final):
+    def _chunk(self, power, final):
         """[(band, regions)] finished by one canonical chunk."""
-        found = [(band, band.chunk(picture_db, final)) for band in self.bands]
+        found = [(band, band.chunk(power, final)) for band in self.bands]
         return [(band, regions) for band, regions in found if len(regions)]
 
     def _take(self, n):

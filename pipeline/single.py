@@ -191,7 +191,7 @@ class _Runner:
 
         bar = tqdm(total=round(self.recording.duration_s, 1), unit="s", unit_scale=True, desc=self.name, disable=not progress)
         with one_thread_per_call(), ThreadPoolExecutor(max(1, workers)) as pool:
-            for piece, windows, prediction in self._predictions(pool, max(1, workers)):
+            for piece, windows, prediction in self._predictions(pool, max(1, workers) + 1):
                 self._join(piece, windows, *prediction)
                 bar.update(len(piece.picture_db) / self.profile.frame_rate_hz)
         bar.close()
@@ -219,7 +219,7 @@ class _Runner:
         for piece, seen_db in self._pieces(pool, ahead):
             windows = self.cutter.push(seen_db, piece.final)
             waiting.append((piece, len(windows), pool.submit(self.model.predict, windows, overlapping=True)))
-            if len(waiting) > 1:
+            if len(waiting) > 2:
                 done = waiting.popleft()
                 yield *done[:2], done[2].result()
         while waiting:
@@ -227,7 +227,7 @@ class _Runner:
             yield *done[:2], done[2].result()
 
     def _join(self, piece: Piece, n_windows: int, window_prob: np.ndarray, position_prob: np.ndarray) -> None:
-        boxes = self.detector.push_records(piece.picture_db)
+        boxes = self.detector.push_records(piece.psd)
         if piece.final:
             boxes = np.concatenate([boxes, self.detector.finish_records()])
         self.region_parts.append(boxes)

@@ -33,12 +33,13 @@ COARSE_FRAMES = 8
 class Piece:
     """Some consecutive frames of a recording.
 
-    picture_db (frames, bands): dB re 1 µPa^2/Hz, NaN in masked bands. coarse_psd (frames / COARSE_FRAMES, bands): the same picture averaged
-    in power, µPa^2/Hz, from which the levels of windows and events are taken. seconds: levels in decidecades and as PSD.
+    picture_db (frames, bands): dB re 1 µPa^2/Hz, NaN in masked bands; psd: the same in µPa^2/Hz. coarse_psd (frames / COARSE_FRAMES, bands): its
+    means, from which the levels of windows and events are taken. seconds: levels in decidecades and as PSD.
     """
 
     first_frame: int
     picture_db: np.ndarray
+    psd: np.ndarray
     coarse_psd: np.ndarray
     seconds: Seconds
     final: bool
@@ -117,10 +118,10 @@ class SpectrogramGenerator:
                 part = power[max(0, ceil(second * frame_rate) - offset):ceil((second + 1) * frame_rate) - offset]
                 psd_sum[second] += ones[:len(part)] @ part
                 frames[second] += len(part)
-        coarse = coarse_mean(picture) * np.float32(10 ** (-sensitivity_db / 10))
+        psd = picture * np.float32(10 ** (-sensitivity_db / 10))
         _to_decibels(picture[:, :end.n_visible], sensitivity_db)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
-        return Piece(first, picture, coarse, seconds, chunk.final)
+        return Piece(first, picture, psd, coarse_mean(psd), seconds, chunk.final)
 
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""

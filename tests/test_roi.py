@@ -8,7 +8,7 @@ import pytest
 
 from ROI import RoiBand, RoiDetector, detect_regions, explain
 from ROI.background import interpolate_levels, noise_cells, segment_levels, smooth_levels
-from ROI.cells import cell_power, running_median, smooth_cells
+from ROI.cells import cell_power, power_of, running_median, smooth_cells
 from ROI.coverage import covered_share
 from ROI.explore import turn_knobs, with_knobs
 from ROI.regions import Cells, Rules, find_regions
@@ -195,7 +195,7 @@ def test_a_call_across_a_chunk_edge_comes_out_once(boxes):
 
 def test_the_background_of_a_stream_is_that_of_the_definition():
     picture_db = to_db(noise(70, 12))
-    levels = segment_levels(cell_power(picture_db, 2), 192, 0.65, noise_cells(PROFILE, 4))
+    levels = segment_levels(cell_power(power_of(picture_db), 2), 192, 0.65, noise_cells(PROFILE, 4))
     smooth = smooth_levels(levels, 6)
     whole = interpolate_levels(np.concatenate([smooth[:, :1], smooth, smooth[:, -1:]], axis=1), 192)
     changes = dict(background_quantile=0.65, background_span_s=24.0)
@@ -276,7 +276,7 @@ def test_a_wrong_knob_is_named():
 # the parts, by hand
 
 def test_background_estimates_the_mean_of_noise_in_every_band():
-    power = cell_power(to_db(noise(80, 16)), 2)
+    power = cell_power(power_of(to_db(noise(80, 16))), 2)
     for quantile in (0.2, 0.5, 0.8):
         levels = segment_levels(power, 192, quantile, noise_cells(PROFILE, 4))
         np.testing.assert_allclose(10 * np.log10(levels.mean(axis=1)), 60, atol=0.4)
