@@ -1,6 +1,7 @@
 """Who does the work does not matter: this process, two local workers of which one is killed, a scheduler in another process; the same tables.
 And Ctrl-C is clean."""
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -139,6 +141,27 @@ def test_a_sensible_number_of_workers_fits_cores_and_memory(monkeypatch):
     for gigabytes, expected in ((0.2, 1), (4, 2), (64, 8)):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": gigabytes * 1e9}))
         assert local_workers.sensible_workers() == expected
+
+
+def test_all_recordings_are_one_kind_of_work_to_dask():
+    """Else it does not learn how long one takes, and equal workers get unequal shares."""
+    from distributed.utils import key_split
+
+    names = [engine.task_name(SimpleNamespace(key=key)) for key in ["site-north-calls.wav-1f2e3d4c", "6872.220716000000.wav-00000000"] * 50]
+    assert {key_split(name) for name in names} == {"recording"} and len(set(names)) == 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no GNU C library: nothing to set")
+def test_a_worker_keeps_freed_memory_though_dask_would_give_it_back():
+    code = ("import resource, numpy\nfrom pipeline.worker import keep_freed_memory\n"
+            "def faults():\n"
+            "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+            "    for _ in range(100): numpy.ones(1 << 17)\n"  # a megabyte: 256 pages
+            "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+            "print(faults()); keep_freed_memory(); print(faults())")
+    env = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536", "PYTHONPATH": str(ROOT)}
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", code], env=env, text=True).split())
+    assert before > 100 * 200 and after < 2 * 256 + 100
 
 
 def test_no_scheduler_there(season, tmp_path, monkeypatch):
