@@ -34,6 +34,7 @@ from training.spec import Experiment
 from training.thresholds import best_threshold, choose, platt, sigmoid
 
 BATCH = 64
+LARGEST = 5e6  # bytes of weights that are kept with the code
 KEPT = ["variant", "noise", "snr_db", "recording", "group", "set", "raw", "fold", "start_s", "duration_s"]
 
 
@@ -130,9 +131,10 @@ def tidy(predictions: pd.DataFrame, labels: tuple) -> pd.DataFrame:
 def save_contest(folder: Path, kept: dict, experiment: Experiment, clips: pd.DataFrame, predictions: pd.DataFrame, metrics: dict) -> str:
     """Write model, metrics, predictions, model card and data card; return the model id."""
     summary = {"simulated": metrics["simulated"], "clips": {label or "background": int(n) for label, n in clips["name"].value_counts().items()}, "groups": int(clips["group"].nunique()),
-               "hours": round(float(clips["duration_s"].sum()) / 3600, 3), "experiment": experiment.digest(), "fold": kept["fold"],
-               "remake": f"its weights are above 5 MB and not kept with the code; python -m training {experiment.name} --again makes them"}
+               "hours": round(float(clips["duration_s"].sum()) / 3600, 3), "experiment": experiment.digest(), "fold": kept["fold"]}
     model = kept["model"]
+    if 4 * sum(p.numel() for p in kept["net"].parameters()) > LARGEST:
+        summary["remake"] = f"its weights are above 5 MB and not kept with the code; python -m training {experiment.name} --again makes them"
     model_id = save_model(folder, kept["net"], model.profile, model.thresholds, model.calibration, summary)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")

@@ -39,7 +39,7 @@ def show_contest(data: DataSet, profile: Profile, count: int = 8, seed: int = 0)
         ax.set_title(f"{row['raw'].iloc[0]}\n{row['recording'].iloc[0].split('/')[-1]}, {row['group'].iloc[0].split('/')[-1]}", fontsize=8)
         frequency_ticks(ax, profile)
         figure.colorbar(drawn, ax=ax, shrink=0.8)
-    figure.supxlabel("time, s")
+    figure.supxlabel(f"time, s (colour: input of the network, {profile.normalisation.get('scale_db', 1):g} dB a unit)")
     figure.supylabel("frequency, kHz (grey: masked)")
     return grid
 
