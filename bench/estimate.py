@@ -6,7 +6,7 @@ slowest of the first three sets the pace, joining is added. Nothing of this size
 """
 BYTES_PER_S, RECORDING_S = 192_000 * 2, 600.0
 DISK, NETWORK = ("one hard disk at 200 MB/s", 200e6), ("10 Gbit/s network", 1.2e9)  # what such things bring in practice
-CASES = [("10 TB", 10e12, 2, DISK), ("10 TB", 10e12, 16, DISK), ("1 PB", 1e15, 16, NETWORK), ("1 PB", 1e15, 64, NETWORK)]
+CASES = [("10 TB", 10e12, 2, DISK), ("10 TB", 10e12, 16, DISK), ("1 PB", 1e15, 8, NETWORK), ("1 PB", 1e15, 64, NETWORK)]
 
 
 def hours(size_bytes, cores, source_bytes_per_s, figures):

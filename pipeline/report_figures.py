@@ -160,7 +160,7 @@ def plot_rates(table: pd.DataFrame, clock):
             if len(one) < 150:
                 ax.errorbar((left + (k + 0.5) * share)[some], one["events_per_hour"][some], error[:, some], fmt="none", ecolor="#333333", elinewidth=0.8)
             top = max(top, one["events_per_hour"].max() if len(one) else 0)
-        ax.set_ylim(0, max(1.6 * top, 1e-3))  # intervals of thin data would flatten all bars
+        ax.set_ylim(0, 1.6 * top if top > 0 else 1.0)  # intervals of thin data would flatten all bars
         ax.set_ylabel("per hour", fontsize=8)
         ax.text(0.006, 0.93, label, transform=ax.transAxes, va="top", fontsize=10, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5})
     if len(sites) > 1:
