@@ -2,7 +2,7 @@
 
 | name | what |
 | --- | --- |
-| resnet | the project's own slim ResNet (`training.model`), an answer at every 16 frames |
+| resnet | the project's own slim ResNet (`training.model`), an answer at every 8 frames |
 | statistics | whitened band statistics of the window and a small network on top: blind to the recorder's colour and level, for few and mixed clips |
 | resnet18 | torchvision's ResNet-18, one input channel |
 | mobilenet_v3_small.8 | torchvision's MobileNetV3-small, cut after feature block 8 (any number from 1 to 12) |
