@@ -1,6 +1,6 @@
 """From windows to one continuous trace of probabilities.
 
-Windows overlap by half, and each answers at every position in time (24 a second for the beluga). A position is
+Windows overlap by half, and each answers at every position in time (12 a second for the beluga). A position is
 answered best where it lies in the middle of a window, so the trace takes each window's central part; the first and the last window also give
 their outer quarters. Every moment is thus answered exactly once.
 """

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from training.peer_recipe import PeerNet, PeerWindows, level_statistics, make_peer_pictures, min_max, reference_process
+from training.peer_recipe import PeerNet, PeerWindows, level_statistics, make_peer_pictures, min_max, reference_process, train_peer
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,16 @@ def test_pictures_are_made_once_and_read_as_windows(noise_file, tmp_path):
     rows = pd.DataFrame({"picture": "d__a.wav.npy", "start_s": [0.0, 0.5, 8.0], "target_ECHO": [0.0, 1.0, np.nan]})
     x, target = PeerWindows(rows, folder, ("ECHO",)).__getitems__([0, 1, 2])
     assert x.shape == (3, 1, 244, 244) and 0 <= x.min() and x.max() <= 1 and target.shape == (3, 1)
+
+
+def test_training_that_was_cut_off_ends_as_an_uninterrupted_one(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.normal(60, 5, (64, 8 * 188)).astype(np.float32))
+    rows = pd.DataFrame({"picture": "a.npy", "start_s": np.arange(6.0), "split": ["train"] * 4 + ["validation"] * 2, "target_ECHO": [0.0, 1.0, 0.0, 1.0, 0.0, 1.0],
+                         "recording": "a"})
+    whole, history = train_peer(rows, tmp_path, ("ECHO",), epochs=2, batch_size=2)
+    train_peer(rows, tmp_path, ("ECHO",), epochs=1, batch_size=2, kept=tmp_path / "state.ckpt")
+    resumed, again = train_peer(rows, tmp_path, ("ECHO",), epochs=2, batch_size=2, kept=tmp_path / "state.ckpt")
+    assert history == again and len(history) == 2
+    for name, value in whole.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), resumed.state_dict()[name].numpy(), err_msg=name)

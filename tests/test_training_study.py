@@ -66,7 +66,7 @@ def test_backbones_answer_windows_and_positions(name):
     net = make_net(name, PROFILE, 8).eval()
     with torch.no_grad():
         window, position = net(torch.zeros(2, 1, 96, 192))
-    assert window.shape == (2, 5) and position.shape == (2, 5, 24)
+    assert window.shape == (2, 5) and position.shape == (2, 5, 12)
 
 
 @pytest.mark.parametrize("name, said", [("resnet19", "not known"), ("mobilenet_v3_small.13", "1 to 12"), ("timm:no_such_net", "no such model")])

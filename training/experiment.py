@@ -257,7 +257,7 @@ def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, s
     if not kept.exists():
         recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
         pictures = make_peer_pictures(recordings, folder)
-        net, history = train_peer(data.manifest, pictures, labels, epochs, seed)
+        net, history = train_peer(data.manifest, pictures, labels, epochs, seed, kept=folder / f"state_{seed}.ckpt")
         (folder / f"history_{seed}_{epochs}.json").write_text(json.dumps(history), encoding="utf-8")
         np.save(kept, peer_predict(net, rows, pictures, labels))
     return with_probabilities(rows, np.load(kept), labels, data.profile), dict.fromkeys(labels, THRESHOLD)

@@ -1,21 +1,22 @@
 """The network: a slim residual trunk over half-second tiles of a window, several outputs, an answer at every position in time.
 
-    picture (batch, 1, bands, frames) -> `tiles` tiles -> trunk -> (batch * tiles, channels, bands / 16, frames / tiles / 8)
+    picture (batch, 1, bands, frames) -> `tiles` tiles -> trunk -> (batch * tiles, channels, bands / 16, frames / tiles / 16)
     -> all frequencies and channels of a position to `features` features -> tiles joined again
-    -> two convolutions in time, which see across the tiles -> heads -> logit of each label at each position (24 a second for the beluga)
+    -> two convolutions in time, which see across the tiles -> heads -> logit of each label at each position (12 a second for the beluga)
     -> logit of the window = log of the mean of exp(sharpness * logit) over positions / sharpness
 
 Windows overlap by half. A tile lies in two of them and is looked at once (`encode`); only what joins tiles (`decide`) is done for each
 window. That halves the cost of a recording and changes no answer.
 
 The log-mean-exp (Pinheiro & Collobert 2015) lies between mean and maximum, so a 50-ms call can carry a one-second
-window, and the trace of the positions says when the call was. A learnt offset for each band row lets the trunk, which
-otherwise treats all frequencies alike, know where it looks. Residual blocks: He et al. 2016.
+window, and the trace of the positions says when the call was. A learnt offset for each band lets the trunk, which
+otherwise treats all frequencies alike, know where it looks. The stages' channels grow as 1 : 4 : 6: the first works on the finest grid and costs
+most for each channel. Residual blocks: He et al. 2016.
 
 >>> net = MultiOutputResNet({"hf_call": ["ECHO", "HFPC", "BBPC"], "whistle": ["Whistle"], "vessel": ["Boat"]}, n_bands=96)
 >>> window, position = net(torch.zeros(2, 1, 96, 192))
 >>> tuple(window.shape), tuple(position.shape)
-((2, 5), (2, 5, 24))
+((2, 5), (2, 5, 12))
 """
 from __future__ import annotations
 
@@ -27,25 +28,24 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-FRAMES_PER_POSITION = 8  # the trunk's stride in time
-STAGE_STRIDES = ((2, 2), (2, 2), (2, 1))  # (frequency, time) of each stage's first block; the stem has (2, 2) too
+FRAMES_PER_POSITION = 16  # the trunk's stride in time
+NARROWEST = 8  # channels: with fewer a processor computes no faster
 
 
-def conv_bn(n_in: int, n_out: int, kernel, stride=(1, 1)) -> nn.Sequential:
-    """Convolution without bias, padded to keep the grid, then batch norm (which `fuse` folds away)."""
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=tuple(k // 2 for k in kernel), bias=False)
+def conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias, padded to keep the grid, then batch norm (which `fused` folds away)."""
+    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(n_out))
 
 
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut; the shortcut is a 1 x 1 convolution where the shape changes."""
 
-    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]):
+    def __init__(self, n_in: int, n_out: int, stride: int):
         super().__init__()
         self.first = conv_bn(n_in, n_out, 3, stride)
         self.second = conv_bn(n_out, n_out, 3)
-        same = n_in == n_out and stride == (1, 1)
+        same = n_in == n_out and stride == 1
         self.shortcut = nn.Identity() if same else conv_bn(n_in, n_out, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,9 +59,9 @@ class MultiOutputResNet(nn.Module):
     ----------
     heads : dict of head name -> labels; the outputs follow this order.
     n_bands : bands of the picture (any number from 16).
-    width : channels of the first stage; the stem has half, the next stages two and four times as many.
+    width : the stages have width / 2, 2 width and 3 width channels, the stem as many as the first stage; none fewer than 8.
     depth : residual blocks in each stage.
-    tiles : into how many tiles a window is cut; its frames must be a multiple of 8 * tiles.
+    tiles : into how many tiles a window is cut; its frames must be a multiple of 16 * tiles, unless tiles is 1.
     dropout : share of features dropped before the heads, in training.
     sharpness : 1/logit; how near the window's logit lies to the highest position.
     """
@@ -71,19 +71,16 @@ class MultiOutputResNet(nn.Module):
         self.arguments = {"heads": {k: list(v) for k, v in heads.items()}, "n_bands": n_bands, "width": width,
                           "depth": depth, "tiles": tiles, "dropout": dropout, "sharpness": sharpness}
         self.tiles, self.sharpness = tiles, sharpness
-        stem_channels = max(8, width // 2)
-        self.stem = conv_bn(1, stem_channels, 5, (2, 2))
-        self.band_offset = nn.Parameter(torch.zeros(1, stem_channels, (n_bands + 1) // 2, 1))
-        blocks, n_in = [], stem_channels
-        for stage, stride in enumerate(STAGE_STRIDES):
+        channels = [max(NARROWEST, width // 2), max(NARROWEST, 2 * width), max(NARROWEST, 3 * width)]
+        self.band_offset = nn.Parameter(torch.zeros(1, 1, n_bands, 1))
+        self.stem = conv_bn(1, channels[0], 5, 2)
+        blocks, n_in, rows = [], channels[0], (n_bands + 1) // 2
+        for n_out in channels:
             for block in range(depth):
-                n_out = width * 2 ** stage
-                blocks.append(ResidualBlock(n_in, n_out, stride if block == 0 else (1, 1)))
+                blocks.append(ResidualBlock(n_in, n_out, stride=2 if block == 0 else 1))
                 n_in = n_out
-        self.trunk = nn.Sequential(*blocks)
-        rows = n_bands
-        for _ in range(1 + len(STAGE_STRIDES)):
             rows = (rows + 1) // 2
+        self.trunk = nn.Sequential(*blocks)
         self.join_bands = nn.Conv1d(n_in * rows, n_in, 1)
         self.in_time = nn.ModuleList([nn.Conv1d(n_in, n_in, 5, padding=2) for _ in range(2)])
         self.dropout = nn.Dropout(dropout)
@@ -93,9 +90,9 @@ class MultiOutputResNet(nn.Module):
 
     def encode(self, tile: torch.Tensor) -> torch.Tensor:
         """Tiles (n, 1, bands, tile frames) -> (n, features, tile positions), each by itself."""
-        x = F.relu(self.stem(tile) + self.band_offset)       # (n, stem, bands / 2, frames / 2)
-        x = self.trunk(x)                                    # (n, 4 width, bands / 16, frames / 8)
-        return F.relu(self.join_bands(x.flatten(1, 2)))      # (n, 4 width, positions)
+        x = F.relu(self.stem(tile + self.band_offset))       # (n, width / 2, bands / 2, frames / 2)
+        x = self.trunk(x)                                    # (n, 3 width, bands / 16, frames / 16)
+        return F.relu(self.join_bands(x.flatten(1, 2)))      # (n, 3 width, positions)
 
     def decide(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of whole windows (batch, features, positions) -> window logits (batch, labels), position logits (batch, labels, positions)."""

@@ -101,36 +101,50 @@ def make_peer_pictures(recordings: pd.DataFrame, folder: str | Path) -> Path:
     return folder
 
 
-def train_peer(manifest: pd.DataFrame, pictures: Path, labels: tuple, epochs: int = 30, seed: int = 0, batch_size: int = 32) -> tuple[PeerNet, list[dict]]:
-    """Fit the peer's network to the train windows that begin on a whole second (it knows no others); best epoch by validation macro F1."""
+def train_peer(manifest: pd.DataFrame, pictures: Path, labels: tuple, epochs: int = 30, seed: int = 0, batch_size: int = 32,
+               kept: Path | None = None) -> tuple[PeerNet, list[dict]]:
+    """Fit the peer's network to the train windows that begin on a whole second (it knows no others); best epoch by validation macro F1.
+
+    kept : a file that holds the state after each epoch; a run that finds it goes on from there, and ends as an uninterrupted one.
+    """
     from tqdm.auto import tqdm
 
     from training.data import as_is
     from training.losses import masked_bce
 
     torch.manual_seed(seed)
-    net, history, best = PeerNet(len(labels)), [], (-1.0, None)
+    net = PeerNet(len(labels)).to(memory_format=torch.channels_last)  # twice as fast on a processor
     whole = manifest[manifest["start_s"] % 1 == 0]
     sets = {split: PeerWindows(whole[whole["split"] == split], pictures, labels) for split in ("train", "validation")}
-    batches = torch.utils.data.DataLoader(sets["train"], batch_size, shuffle=True, collate_fn=as_is, generator=torch.Generator().manual_seed(seed))
+    order = torch.Generator()
+    batches = torch.utils.data.DataLoader(sets["train"], batch_size, shuffle=True, collate_fn=as_is, generator=order)
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.5, patience=2, threshold=1e-3, threshold_mode="abs")
-    since_best = 0
-    for epoch in range(epochs):
+    history, best, since_best = [], net.state_dict(), 0
+    if kept and kept.exists():
+        state = torch.load(kept, weights_only=False)
+        net.load_state_dict(state["net"]), optimiser.load_state_dict(state["optimiser"]), schedule.load_state_dict(state["schedule"])
+        history, best, since_best = state["history"], state["best"], state["since_best"]
+    for epoch in range(len(history), epochs):
+        torch.manual_seed(seed * 1000 + epoch)  # the same dropout and order, whether resumed or not
+        order.manual_seed(seed * 1000 + epoch)
         net.train()
         for x, target in tqdm(batches, desc=f"peer epoch {epoch}", leave=False):
             optimiser.zero_grad()
-            masked_bce(net(x)[0], target).backward()
+            masked_bce(net(x.contiguous(memory_format=torch.channels_last))[0], target).backward()
             optimiser.step()
         f1 = macro_f1(peer_predict(net, sets["validation"].rows, pictures, labels), sets["validation"].rows, labels)
         schedule.step(f1)
-        history.append({"epoch": epoch, "val_macro_f1": f1})
         since_best += 1
-        if f1 > best[0]:
-            best, since_best = (f1, {k: v.clone() for k, v in net.state_dict().items()}), 0
+        if f1 > max((h["val_macro_f1"] for h in history), default=-1.0):
+            best, since_best = {k: v.clone() for k, v in net.state_dict().items()}, 0
+        history.append({"epoch": epoch, "val_macro_f1": f1})
+        if kept:
+            torch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "history": history, "best": best,
+                        "since_best": since_best}, kept)
         if epoch >= 9 and since_best >= 5:
             break
-    net.load_state_dict(best[1])
+    net.load_state_dict(best)
     return net.eval(), history
 
 

@@ -165,7 +165,7 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     BadModel
         if there is no model there, its format is unknown, or weights, architecture and profile do not fit together.
     """
-    from training import backbones, cook_nets
+    from training import backbones, cook_nets, merge
 
     folder = find_folder(model if model is not None else f"{profile}_default")
     info = read_info(folder)
@@ -181,7 +181,7 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     if not (folder / "model.safetensors").exists():
         raise BadModel(f"{folder}: model.safetensors is not there; {info.get('summary', {}).get('remake', 'copy the folder again or train again')}")
     try:
-        net = (ARCHITECTURES | backbones.ARCHITECTURES | cook_nets.ARCHITECTURES)[info["architecture"]](**arguments)
+        net = (ARCHITECTURES | backbones.ARCHITECTURES | cook_nets.ARCHITECTURES | merge.ARCHITECTURES)[info["architecture"]](**arguments)
         net.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
