@@ -43,6 +43,10 @@ def rows_of(folder: Path) -> list[dict]:
         return [common | {"training": name} | figures_of(v["network"]) | {"roc_auc": v["network"]["macro"]["roc_auc"], "auc_low": v["network"]["interval"]["macro_roc_auc"][0],
                           "auc_high": v["network"]["interval"]["macro_roc_auc"][1], "baseline_ap": v["baseline"]["macro"]["average_precision"],
                           "baseline_auc": v["baseline"]["macro"]["roc_auc"]} for name, v in metrics["variants"].items()]
+    if common["kind"] == "humpback":
+        from training.humpback_verdict import overview_rows
+
+        return [common | {"training": name} | figures_of(metrics["variants"][name]["network"]) | row for name, row in overview_rows(metrics).items()]
     if common["kind"] == "study":
         return [common | {"training": name} | figures_of(v["network"]) | {"baseline_ap": v["baseline"]["all"]["macro"]["average_precision"]} | metrics.get("sizes", {}).get(name, {})
                 for name, v in metrics["variants"].items()]
@@ -72,7 +76,7 @@ def readme(rows: pd.DataFrame) -> str:
              "`python -m training.overview`; [06_compare](../training/06_compare.ipynb) draws it. `make experiment NAME=…` makes a folder again, `make experiments` all that are missing or changed.", "",
              "AP is the mean average precision over the labels, its 95 % interval drawn over recordings (clips: over groups). Folds and splits are grouped, except where a row says it leaks.", ""]
     for kind, title in (("windows", "Models judged on windows and events"), ("study", "Studies: one thing changed"), ("clips", "Recorded clips of animals"), ("contest", "Right whale up-calls"),
-                        ("detections", "A detector's finds, checked")):
+                        ("detections", "A detector's finds, checked"), ("humpback", "Humpbacks, with and without denoising")):
         part = rows[rows["kind"] == kind] if len(rows) else rows
         if not len(part):
             continue
@@ -85,6 +89,10 @@ def readme(rows: pd.DataFrame) -> str:
             head = ["experiment", "folds", "sound", "AP of the ensemble", "precision", "recall", "best network alone", "its AP", "baseline AP"]
             body = [[link(r), r["training"], SOUND[r["simulated"]], with_interval(r), cell(r, "precision"), cell(r, "recall"), r["best"], cell(r, "best_ap"), cell(r, "baseline_ap")]
                     for r in part.to_dict("records")]
+        elif kind == "humpback":
+            head = ["experiment", "training", "sound", "AP", "F1", "F1 minus that of the sound as recorded", "baseline AP"]
+            body = [[link(r), r["training"], SOUND[r["simulated"]], with_interval(r), cell(r, "macro_f1"),
+                     f"{cell(r, 'f1_change')} ({cell(r, 'f1_change_low', 2)} to {cell(r, 'f1_change_high', 2)})" if pd.notna(r["f1_change"]) else "–", cell(r, "baseline_ap")] for r in part.to_dict("records")]
         elif kind == "contest":
             head = ["experiment", "training", "sound", "ROC AUC", "baseline ROC AUC", "AP", "F1", "baseline AP"]
             body = [[link(r), r["training"], SOUND[r["simulated"]], f"{cell(r, 'roc_auc')} ({cell(r, 'auc_low', 2)} to {cell(r, 'auc_high', 2)})", cell(r, "baseline_auc"), with_interval(r),

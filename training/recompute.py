@@ -36,6 +36,10 @@ def recomputed(folder: str | Path) -> tuple[dict, list[str]]:
         from training.contest_verdict import contest_metrics
 
         return json_ready(contest_metrics(predictions, metrics)), []
+    if metrics.get("kind") == "humpback":
+        from training import humpback_verdict
+
+        return json_ready(humpback_verdict.metrics_again(folder, predictions, metrics)), []
     if metrics.get("kind") == "study":
         from training.study import study_metrics
 
