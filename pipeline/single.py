@@ -30,6 +30,7 @@ from ROI.detector import BOX, RoiDetector, boxes_table
 from spectrogram.chunks import CHUNK_S
 from spectrogram.generator import COARSE_FRAMES, Piece, SpectrogramGenerator
 from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
+from spectrogram.memory import keep_freed_memory
 from spectrogram.names import utc_times
 from spectrogram.profile import Profile
 from spectrogram.recording import BadRecording, Recording, reason
@@ -189,6 +190,7 @@ class _Runner:
     def run(self, workers: int, progress: bool) -> PipelineResult:
         from tqdm.auto import tqdm
 
+        keep_freed_memory()
         bar = tqdm(total=round(self.recording.duration_s, 1), unit="s", unit_scale=True, desc=self.name, disable=not progress)
         with one_thread_per_call(), ThreadPoolExecutor(max(1, workers)) as pool:
             for piece, windows, prediction in self._predictions(pool, max(1, workers) + 1):

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +10,7 @@ from pipeline.fetching import bring
 from pipeline.fingerprint import code_hash
 from pipeline.parts import Job, Part, finish
 from pipeline.single import load
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+from spectrogram.memory import keep_freed_memory
 
 
 class NoWorkers(OSError):
@@ -68,21 +65,6 @@ def work(job: Job, ref: ModelRef, code: str) -> Part:
         _LOADED.clear()
         _LOADED[ref] = _load(ref)
     return finish(job, lambda: bring(job.source), _LOADED[ref])
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep the blocks of some megabytes that a chunk frees for the next chunk.
-
-    It does so by itself, but `dask worker` starts its processes with MALLOC_TRIM_THRESHOLD_=65536: every block goes back to the system and comes anew,
-    which costs as much again as the work (0.5 million page faults and 2 s in 10 minutes of 192 kHz sound). Elsewhere than on Linux nothing is to do.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(AttributeError, OSError):  # another C library than GNU's
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(M_MMAP_THRESHOLD, 32 << 20)
-            mallopt(M_TRIM_THRESHOLD, 64 << 20)
 
 
 def _load(ref: ModelRef):

@@ -153,7 +153,7 @@ def test_all_recordings_are_one_kind_of_work_to_dask():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no GNU C library: nothing to set")
 def test_a_worker_keeps_freed_memory_though_dask_would_give_it_back():
-    code = ("import resource, numpy\nfrom pipeline.worker import keep_freed_memory\n"
+    code = ("import resource, numpy\nfrom spectrogram.memory import keep_freed_memory\n"
             "def faults():\n"
             "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
             "    for _ in range(100): numpy.ones(1 << 17)\n"  # a megabyte: 256 pages
