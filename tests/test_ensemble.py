@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.ensemble import calibrated, class_rates, convex_weights, curves, ensemble, gain, held_out, leave_one_mooring_out, log_loss, verdict_metrics
+from training.ensemble import areas, calibrated, class_rates, convex_weights, curves, ensemble, gain, held_out, leave_one_mooring_out, log_loss, verdict_metrics
 from training.leaks import Leak
 from training.metrics import average_precision, roc_auc
 
@@ -84,6 +84,8 @@ def test_curves_have_the_areas_of_the_metrics():
     assert (points["precision"] * steps).sum() == pytest.approx(average_precision(target, prob))
     area = np.trapezoid(np.append(0, points["true_rate"]), np.append(0, points["false_rate"]))
     assert area == pytest.approx(roc_auc(target, prob)) and (np.diff(points["threshold"]) < 0).all()
+    assert areas(target, prob) == (pytest.approx(average_precision(target, prob)), pytest.approx(roc_auc(target, prob)))
+    assert np.isnan(areas(target * 0, prob)).all() and areas(target * 0 + 1, prob)[0] == pytest.approx(1) and np.isnan(areas(target * 0 + 1, prob)[1])
 
 
 def test_every_mooring_is_held_out_once_and_judged_by_what_never_saw_it():

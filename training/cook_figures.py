@@ -1,17 +1,37 @@
-"""Figures of checked detections: precision and recall, ROC, and how each class is called."""
+"""Figures of checked detections: precision and recall, ROC, how each class is called, moorings, weights, days, real sound. Each takes data and axes, and returns the axes."""
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from training.ensemble import CLASSES, ENSEMBLE, class_rates, curves, networks_of
+from training.ensemble import BASELINE, CLASSES, ENSEMBLE, class_rates, curves, networks_of
+
+COLOURS = {"alexnet": "tab:orange", "vgg16": "tab:green", "resnet50": "tab:red", "densenet121": "tab:purple", BASELINE: "0.6", ENSEMBLE: "tab:blue"}
+GRID = np.linspace(0.005, 1, 60)  # of recall, or of false alarms, where intervals are taken
+DRAWS = 60
+
+
+def style(name: str) -> dict:
+    return {"color": COLOURS.get(name), "lw": 2 if name == ENSEMBLE else 1, "ls": ":" if name == BASELINE else "-"}
+
+
+def band(table: pd.DataFrame, name: str, value, group: str = "recording", seed: int = 0) -> np.ndarray:
+    """(2, grid) 95 % interval of a curve when recordings are drawn again; `value` (points of `curves`) -> its heights on a grid."""
+    rng, rows = np.random.default_rng(seed), list(table.groupby(group).indices.values())
+    drawn = [value(curves(table.iloc[np.concatenate([rows[k] for k in rng.integers(0, len(rows), len(rows))])], name)) for _ in range(DRAWS)]
+    return np.nanquantile(drawn, [0.025, 0.975], axis=0)
 
 
 def plot_precision_recall(table: pd.DataFrame, ax):
-    """Precision against recall for each network."""
+    """Precision against recall for each network; the ensemble's with its 95 % interval over recordings."""
+    def best_from(points):  # the highest precision that still reaches a recall
+        return np.array([points["precision"][points["recall"] >= recall - 1e-9].max(initial=0.0) for recall in GRID])
+
+    if ENSEMBLE in networks_of(table):
+        ax.fill_between(GRID, *band(table, ENSEMBLE, best_from), color=COLOURS[ENSEMBLE], alpha=0.15, lw=0)
     for name in networks_of(table):
         points = curves(table, name)
-        ax.step(points["recall"], points["precision"], where="post", label=name, lw=2 if name == ENSEMBLE else 1)
+        ax.step(points["recall"], points["precision"], where="post", label=name, **style(name))
     ax.set(xlabel="recall of B", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     ax.legend(loc="best", fontsize=8)
     return ax
@@ -20,9 +40,16 @@ def plot_precision_recall(table: pd.DataFrame, ax):
 def plot_roc(table: pd.DataFrame, ax):
     """True-positive share against false-positive share, which is drawn on a logarithmic axis: few false alarms are what matters."""
     least = 0.5 / max(int((table["target"] == 0).sum()), 1)
+    grid = np.geomspace(least, 1, 60)
+
+    def height(points):
+        return np.array([points["true_rate"][points["false_rate"] <= rate + 1e-9].max(initial=0.0) for rate in grid])
+
+    if ENSEMBLE in networks_of(table):
+        ax.fill_between(grid, *band(table, ENSEMBLE, height), color=COLOURS[ENSEMBLE], alpha=0.15, lw=0)
     for name in networks_of(table):
         points = curves(table, name)
-        ax.step(np.maximum(points["false_rate"], least), points["true_rate"], where="post", label=name, lw=2 if name == ENSEMBLE else 1)
+        ax.step(np.maximum(points["false_rate"], least), points["true_rate"], where="post", label=name, **style(name))
     ax.set(xlabel="share of F and N called B", ylabel="share of B called B", xscale="log", xlim=(least, 1), ylim=(0, 1.02))
     ax.legend(loc="best", fontsize=8)
     return ax
@@ -34,7 +61,7 @@ def plot_classes(table: pd.DataFrame, ax):
     wide = 0.8 / len(names)
     for k, name in enumerate(names):
         right = class_rates(table, name)["right"].reindex(list(CLASSES))
-        ax.bar(np.arange(len(CLASSES)) + (k - (len(names) - 1) / 2) * wide, right, wide * 0.9, label=name)
+        ax.bar(np.arange(len(CLASSES)) + (k - (len(names) - 1) / 2) * wide, right, wide * 0.9, label=name, color=COLOURS.get(name))
     ax.set(xticks=range(len(CLASSES)), xticklabels=["B found", "F rejected", "N rejected"], ylabel="share", ylim=(0, 1))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return ax
@@ -57,3 +84,60 @@ def plot_examples(data, rows: pd.DataFrame, axes):
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
     return axes
+
+
+def plot_moorings(judged: dict, ax):
+    """Average precision of each network at each mooring; `judged` a split of `detection_verdict.metrics_of`."""
+    places = list(judged["moorings"])
+    for name in judged["moorings"][places[0]]:
+        heights = [judged["moorings"][place][name]["average_precision"] for place in places]
+        ax.plot(range(len(places)), [np.nan if h is None else h for h in heights], "s" if name == ENSEMBLE else "x" if name == BASELINE else "o", label=name, color=COLOURS.get(name), ms=7)
+    ax.set(xticks=range(len(places)), xticklabels=places, xlim=(-0.5, len(places) - 0.5), ylim=(0, 1.02), xlabel="mooring that was left out", ylabel="average precision of B")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return ax
+
+
+def plot_weights(weights_by_fold: dict, ax):
+    """How much each network weighs in the ensemble of each fold; `weights_by_fold` split -> fold -> network -> share."""
+    rows = [(f"{split}: {fold}", own) for split, folds in weights_by_fold.items() for fold, own in folds.items()]
+    left = np.zeros(len(rows))
+    for name in rows[0][1]:
+        share = np.array([own.get(name, 0.0) for _, own in rows])
+        ax.barh(range(len(rows)), share, left=left, color=COLOURS.get(name), label=name)
+        left += share
+    ax.set(yticks=range(len(rows)), yticklabels=[where for where, _ in rows], xlim=(0, 1), xlabel="weight in the ensemble")
+    ax.invert_yaxis()
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return ax
+
+
+def plot_presence(scores: pd.DataFrame, limit: float, axes):
+    """Two axes: the ensemble's probability of every window in the order of time, what is called B marked; and the share of called windows by day and site."""
+    top, below = axes
+    scores = scores.sort_values(["site", "recording", "start_s"], ignore_index=True)
+    prob, hours = scores[f"prob_{ENSEMBLE}"], scores["new_s"].cumsum() / 3600
+    top.plot(hours, prob, color="0.6", lw=0.6)
+    called = prob >= limit
+    top.plot(hours[called], prob[called], ".", color=COLOURS[ENSEMBLE], ms=4, label="called B")
+    top.axhline(limit, color="k", lw=0.8, ls="--", label=f"limit {limit:.2f}")
+    top.set(xlabel="hours listened", ylabel="probability of B", ylim=(0, 1.02))
+    top.legend(fontsize=8, loc="upper right")
+    by = scores.assign(called=called, day=scores["start_utc"].dt.strftime("%Y-%m-%d")).groupby(["site", "day"])["called"].mean()
+    below.bar(range(len(by)), by, color=COLOURS[ENSEMBLE], width=0.6)
+    below.set(xticks=range(len(by)), xticklabels=[f"{site}\n{day}" for site, day in by.index], ylabel="share of windows called B", ylim=(0, max(0.05, 1.1 * float(by.max()))), xlim=(-0.8, len(by) - 0.2))
+    return axes
+
+
+def plot_real(real: dict, ax):
+    """Share of the real clips that each network calls B, with its interval over groups, by what they are."""
+    kinds = [kind for kind in real if kind != "roc_auc"]
+    names = list(real[kinds[0]]["of"])
+    wide = 0.8 / len(names)
+    for k, name in enumerate(names):
+        own = [real[kind]["of"][name] for kind in kinds]
+        at, height = np.arange(len(kinds)) + (k - (len(names) - 1) / 2) * wide, np.array([one["share_of_clips"] for one in own])
+        ends = np.abs(np.array([one["interval"] for one in own], float).T - height)
+        ax.bar(at, height, wide * 0.9, color=COLOURS.get(name), label=name, yerr=ends, error_kw={"lw": 0.8, "ecolor": "0.3"})
+    ax.set(xticks=range(len(kinds)), xticklabels=[f"{kind}\n{real[kind]['clips']} clips, {real[kind]['groups']} groups" for kind in kinds], ylabel="share of clips called B", ylim=(0, 1.02))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return ax

@@ -32,7 +32,7 @@ from training.baseline import Baseline, features
 from training.clips import clip_table
 from training.detection_settings import Detections
 from training.detection_verdict import BY_MOORING, BY_RECORDING, BY_ROW
-from training.ensemble import BASELINE, ENSEMBLE, convex_weights, ensemble, held_out, leave_one_mooring_out, platt_maps
+from training.ensemble import BASELINE, ENSEMBLE, convex_weights, ensemble, held_out, leave_one_mooring_out, logit, platt_maps
 from training.experiment import digest
 from training.fit import FitSettings
 from training.leaks import check_leaks, refuse_leaks
@@ -175,18 +175,11 @@ def final_ensemble(checked: Checked, experiment: Experiment, asked: Detections, 
     nets = cook_inlet.trained(data, train, validation, asked.networks, fit_settings(experiment), here, progress)
     raw, truth = np.column_stack([cook_inlet.probabilities(net, data, validation) for net in nets.values()]), validation["target"].to_numpy(float)
     maps = platt_maps(raw, truth)
-    seen = np.column_stack([calibrated_by(raw[:, k], *maps[k]) for k in range(len(maps))])
+    seen = np.column_stack([sigmoid(slope * logit(prob) + intercept) for prob, (slope, intercept) in zip(raw.T, maps)])
     weights = convex_weights(seen, truth)
     limits = {name: best_threshold(prob, truth, experiment.target_precision) for name, prob in zip([*nets, ENSEMBLE], [*seen.T, ensemble(seen, weights)])}
     models = cook_inlet.as_models(nets, data.profile, limits, dict(zip(nets, maps)))
-    shutil.rmtree(here)  # what is kept is saved as models
     return SavedEnsemble(models, dict(zip(nets, weights.tolist())), limits)
-
-
-def calibrated_by(prob: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    from training.ensemble import logit
-
-    return sigmoid(slope * logit(prob) + intercept)
 
 
 def new_deployment(experiment: Experiment, asked: Detections, data_dir: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
@@ -224,13 +217,13 @@ def settings_of(checked: Checked, asked: Detections, made: SavedEnsemble, weight
 def save_new(scored: Scored, truth: pd.DataFrame | None, folder: Path) -> None:
     """daily.csv, and the truth of a simulated deployment, beside scores.parquet."""
     scored.daily.to_csv(folder / "daily.csv", index=False)
-    if truth is None:
-        (folder / "truth.parquet").unlink(missing_ok=True)  # of an earlier, simulated one
-    else:
+    if truth is not None:
         truth[["recording", "label", "start_s", "end_s", "audible"]].to_parquet(folder / "truth.parquet", index=False)
 
 
 def write_metrics(metrics: dict, folder: Path) -> None:
+    """metrics.json; the last step, after which nothing needs the checkpoints of the networks that are kept."""
     from training.evaluate import json_ready
 
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")
+    shutil.rmtree(folder / "checkpoints" / "final", ignore_errors=True)  # what is kept is saved as models

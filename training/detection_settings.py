@@ -5,7 +5,7 @@
 
 | setting | recordings of a simulated mooring | pictures | weights of VGG16, ResNet50, DenseNet121 | epochs of the four |
 | --- | --- | --- | --- | --- |
-| small | 16 of 60 s | 64 x 96 shrunk to 32 x 32 | at random | 8, 2, 2, 2 |
+| small | 8 of 60 s | 64 x 96 shrunk to 32 x 32 | at random | 8, 1, 1, 1 |
 | full | 240 of 300 s | 64 x 96 | ImageNet | 15, 30, 10, 10 |
 
 What an experiment names beside `setting` goes before it: `networks: {alexnet: {}, vgg16: {epochs: 3}}` trains these two, the one with
@@ -24,11 +24,11 @@ LARGE = ("vgg16", "resnet50", "densenet121")
 OF_NETWORK = ("pretrained", "trainable_layers", "size", "epochs", "batch_size", "learning_rate")
 SMALL_SIZE = [SMALLEST, SMALLEST]
 SETTINGS = {
-    "small": {"recordings_each": 16, "recordings_new": 8, "recording_s": 60.0, "networks": {
+    "small": {"recordings_each": 8, "recordings_new": 4, "recording_s": 60.0, "networks": {
         "alexnet": {"size": SMALL_SIZE, "epochs": 8, "batch_size": 16, "learning_rate": 1e-3},
-        "vgg16": {"size": SMALL_SIZE, "epochs": 2, "batch_size": 16, "learning_rate": 3e-4},
-        "resnet50": {"size": SMALL_SIZE, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3},
-        "densenet121": {"size": SMALL_SIZE, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3}}},
+        "vgg16": {"size": SMALL_SIZE, "epochs": 1, "batch_size": 8, "learning_rate": 3e-4},
+        "resnet50": {"size": SMALL_SIZE, "epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
+        "densenet121": {"size": SMALL_SIZE, "epochs": 1, "batch_size": 8, "learning_rate": 1e-3}}},
     "full": {"recordings_each": 240, "recordings_new": 120, "recording_s": 300.0, "networks": {
         "alexnet": {"epochs": 15, "batch_size": 64, "learning_rate": 1e-4},
         "vgg16": {"pretrained": True, "trainable_layers": 3, "epochs": 30, "batch_size": 64, "learning_rate": 1e-4},
@@ -67,8 +67,8 @@ class Detections:
     sample_rate_hz: int = 24000
     call_rate_per_min: float = 7.0
     threshold_db: float = 2.0
-    recordings_each: int = 16
-    recordings_new: int = 8
+    recordings_each: int = 8
+    recordings_new: int = 4
     recording_s: float = 60.0
     networks: dict = field(default_factory=dict)
     pretrained: bool | None = None

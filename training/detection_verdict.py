@@ -29,6 +29,12 @@ def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
     return {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in TABLES if (Path(folder) / f"{name}.parquet").exists()}
 
 
+def clear_tables(folder: str | Path) -> None:
+    """Delete the tables of an earlier run, whose figures would otherwise be taken for this one's."""
+    for name in TABLES:
+        (Path(folder) / f"{name}.parquet").unlink(missing_ok=True)
+
+
 def metrics_of(tables: dict[str, pd.DataFrame], limits: dict[str, float], draws: int = 200) -> dict:
     """Every figure that the tables give.
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from training.leaks import check_leaks, refuse_leaks
-from training.metrics import average_precision, bootstrap, counts, roc_auc, share
+from training.metrics import bootstrap, counts, share
 from training.thresholds import best_threshold, platt, sigmoid
 
 CLASSES = ("B", "F", "N")
@@ -181,7 +181,7 @@ def verdict_metrics(table: pd.DataFrame, group: str = "recording", draws: int = 
         called = prob >= table[f"limit_{name}"].to_numpy(float)
         figures = {"precision": lambda r: counts(target[r], called[r])["precision"], "recall": lambda r: counts(target[r], called[r])["recall"],
                    "f1": lambda r: counts(target[r], called[r])["f1"], "precision_without_N": lambda r: _without_nothing(of_class[r], target[r], called[r]),
-                   "average_precision": lambda r: average_precision(target[r], prob[r]), "roc_auc": lambda r: roc_auc(target[r], prob[r])}
+                   "average_precision": lambda r: areas(target[r], prob[r])[0], "roc_auc": lambda r: areas(target[r], prob[r])[1]}
         everything = np.arange(len(table))
         out[name] = counts(target, called) | {key: figure(everything) for key, figure in figures.items()} | {"log_loss": log_loss(prob, target)}
         out[name]["classes"] = class_rates(table, name).to_dict("index")
@@ -194,15 +194,28 @@ def gain(table: pd.DataFrame, one: str, other: str, group: str = "recording", dr
     target, a, b = (table[column].to_numpy(float) for column in ("target", f"prob_{one}", f"prob_{other}"))
 
     def difference(rows):
-        return average_precision(target[rows], a[rows]) - average_precision(target[rows], b[rows])
+        return areas(target[rows], a[rows])[0] - areas(target[rows], b[rows])[0]
 
     return {"difference": difference(np.arange(len(table))), "interval": bootstrap(table[group].to_numpy(), difference, draws, seed)}
 
 
 def curves(table: pd.DataFrame, network: str) -> dict[str, np.ndarray]:
     """Points of the precision-recall curve (recall, precision) and of the ROC (false_rate, true_rate), thresholds falling."""
-    known = np.isfinite(table["target"].to_numpy(float))
-    truth, prob = table["target"].to_numpy(float)[known] == 1, table[f"prob_{network}"].to_numpy(float)[known]
+    return points(table["target"].to_numpy(float), table[f"prob_{network}"].to_numpy(float))
+
+
+def areas(target: np.ndarray, prob: np.ndarray) -> tuple[float, float]:
+    """Average precision and area under the ROC, as `training.metrics` gives them, some ten times quicker: they are drawn again thousands of times."""
+    known = points(target, prob)
+    right, wrong = np.diff(known["true_rate"], prepend=0.0), np.diff(known["false_rate"], prepend=0.0)
+    ap = float((known["precision"] * right).sum()) if right.sum() > 0 else np.nan
+    return ap, float((wrong * (known["true_rate"] - right / 2)).sum()) if right.sum() > 0 and wrong.sum() > 0 else np.nan
+
+
+def points(target: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:
+    """The points of `curves`, of (clips,) targets and probabilities."""
+    known = np.isfinite(target)
+    truth, prob = target[known] == 1, prob[known]
     order = np.argsort(-prob, kind="stable")
     last_of_tie = np.append(np.diff(prob[order]) < 0, True) if len(prob) else np.empty(0, bool)
     true, false = np.cumsum(truth[order])[last_of_tie], np.cumsum(~truth[order])[last_of_tie]

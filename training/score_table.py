@@ -3,6 +3,8 @@
     scored = score_deployment(recordings, {"vgg16": load_model("results/a"), "resnet50": load_model("results/b")}, {"vgg16": 0.3, "resnet50": 0.7}, "out/scores.parquet", limit=0.6)
     scored.daily
 
+    python -m training.score_table results/cook_inlet /data/2018 out/2018      # an ensemble that is kept: out/2018/scores.parquet, out/2018/daily.csv
+
 Networks share one front end, so one picture serves all. Recordings are streamed and the table is written as it grows (Parquet: no end at 1 048 576 rows, as Excel has); it is written aside and renamed, so
 a table that is there is whole. What cannot be read is told in a line each, and the rest goes on. A day without sound is not in the daily table: nobody listened, which is not absence.
 """
@@ -168,3 +170,31 @@ def _common(models: dict, weights: dict[str, float], label: str | None):
     if lacking:
         raise ValueError(f"model {lacking[0]} answers {', '.join(models[lacking[0]].labels)}, not {label!r}; say which label")
     return first.profile, label, list(models)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Score a folder of recordings by the ensemble of an experiment; 2 where it cannot be had, or none of the recordings can be read."""
+    import argparse
+    import sys
+
+    from training.saved_ensemble import BadModel, load_ensemble
+
+    parser = argparse.ArgumentParser(prog="python -m training.score_table", description="Score recordings by an experiment's ensemble: scores.parquet and daily.csv.")
+    parser.add_argument("ensemble", help="an experiment's folder, such as results/cook_inlet")
+    parser.add_argument("recordings", help="a folder, with a folder for each mooring")
+    parser.add_argument("output", help="folder for the tables")
+    parser.add_argument("--time-zone", default="UTC", help="whose days are counted")
+    a = parser.parse_args(words)
+    try:
+        made = load_ensemble(a.ensemble)
+        scored = score_deployment(a.recordings, made.models, made.weights, Path(a.output) / "scores.parquet", made.limit, time_zone=a.time_zone)
+    except (BadModel, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    scored.daily.to_csv(Path(a.output) / "daily.csv", index=False)
+    print(*scored.notes, f"{scored.windows} windows in {scored.path}", sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
