@@ -31,9 +31,10 @@ def sound(kind: str, source: int, rng, seconds: float) -> np.ndarray:
     t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     noise = np.convolve(rng.standard_normal(len(t)), np.ones(1 + source % 4) / 2, mode="same")
     if kind == "sweep":
-        noise += 3 * np.sin(2 * np.pi * (1200 * t + 900 * np.sin(2 * np.pi * 2 * t) / 6))
+        start, rate = rng.uniform(0, 6), rng.uniform(1.2, 3.5)  # no two alike: the same sound twice would join their groups
+        noise += 3 * np.sin(2 * np.pi * (rng.uniform(1000, 1500) * t + 900 * np.sin(rate * 2 * np.pi * t + start) / 3 / rate))
     if kind == "clicks":
-        noise[::700] += 60
+        noise[np.cumsum(rng.integers(400, 1000, len(t) // 400)) % len(t)] += 60
     return (noise / 80 / (1 + source)).astype(np.float32)
 
 
@@ -66,7 +67,7 @@ def run(folder, tmp_path_factory):
     spec, out = Experiment.from_dict(GIVEN), tmp_path_factory.mktemp("results") / "toy"
     profile = spec.front_end()
     clips, data = steps.clip_data(spec, profile, out.parent / "data")
-    predictions, kept = steps.judge_variants(data, spec, out)
+    predictions, kept = steps.judge_variants(data, spec, out, same=clips.attrs["same"])
     predictions = steps.tidy_predictions(predictions, profile.labels)
     metrics = steps.metrics_of(predictions, profile.labels, spec.pool, 1.0, 0.5, draws=20)
     net, model = steps.train_final(data, profile, kept)
@@ -99,7 +100,7 @@ def test_what_is_missing_is_said(folder, monkeypatch):
 
 def test_no_group_lies_in_two_folds_but_row_wise_they_do(run):
     clips = run["clips"]
-    grouped, rows = (folds_of(clips, Split(kind, "group", 3), 0) for kind in ("grouped", "rows"))
+    grouped, rows = (folds_of(clips, split, 0) for split in (Split("grouped", "group", 3), Split("rows", folds=3)))
     assert clips.groupby("group")["recording"].agg(lambda names: grouped[names].nunique()).max() == 1
     assert clips.groupby("group")["recording"].agg(lambda names: rows[names].nunique()).max() > 1
     table = run["predictions"].groupby("group")["fold"].nunique()
@@ -145,6 +146,23 @@ def test_the_saved_model_answers_in_the_pipeline_as_in_training(run, folder, mon
         ours = model.predict(run["data"].windows(rows))[0]
         result = run_pipeline_single_audio(folder / name, model=model)
         np.testing.assert_allclose(result.windows[["p_Beluga", "p_OtherAnimal"]].to_numpy(), ours, atol=1e-5)
+
+
+def test_descriptors_do_it_too_and_answer_in_the_pipeline_as_in_training(run, folder):
+    spec = Experiment.from_dict(GIVEN | {"name": "told", "backbone": "descriptors", "augmentation": {"band_limit_rates_hz": [8000]},
+                                         "normalisation": {"kind": "mean", "scale_db": 20, "low": -6, "high": 6, "masked": -8}})
+    profile, out = spec.front_end(), run["folder"].parent / "told"
+    predictions, kept = steps.judge_variants(run["data"], spec, out, same=run["clips"].attrs["same"])
+    predictions = steps.tidy_predictions(predictions, profile.labels)
+    metrics = steps.metrics_of(predictions, profile.labels, "mean", 1.0, 0.5, draws=5)
+    assert metrics["variants"]["all"]["network"]["Beluga"]["average_precision"] > 0.9
+    net, model = steps.train_final(run["data"], profile, kept)
+    steps.save_clips(out, net, model, spec, run["clips"], predictions, metrics)
+    loaded = load_model(out)
+    for name in ("toy/sweep_0_0.wav", "toy/clicks_1_2.wav"):
+        rows = run["data"].manifest.query("recording == @name")
+        result = run_pipeline_single_audio(folder / name, model=loaded)
+        np.testing.assert_allclose(result.windows[["p_Beluga", "p_OtherAnimal"]].to_numpy(), loaded.predict(run["data"].windows(rows))[0], atol=1e-4)
 
 
 def test_cards_name_what_was_used(run):

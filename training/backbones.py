@@ -4,6 +4,7 @@
 | --- | --- |
 | resnet | the project's own slim ResNet (`training.model`), an answer at every 8 frames |
 | statistics | whitened band statistics of the window and a small network on top: blind to the recorder's colour and level, for few and mixed clips |
+| descriptors | a few hundred numbers for a window's colour, tones, contrast and modulation, and a linear model on top: for few sources (clips only, see `training.descriptor_net`) |
 | resnet18 | torchvision's ResNet-18, one input channel |
 | mobilenet_v3_small.8 | torchvision's MobileNetV3-small, cut after feature block 8 (any number from 1 to 12) |
 | timm:NAME | any classifier of timm with one input channel; `timm:NAME:pretrained` with its published weights, for instance timm:legacy_xception, timm:resnet50 |
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from spectrogram.profile import Profile
 from training.complexity_nets import ComplexityNet, complexity_net
+from training.descriptor_net import DescriptorNet, descriptor_net
 from training.model import MultiOutputResNet, positions_of
 from training.transformer import AudioTransformer, BadTransformer, audio_transformer
 
@@ -139,7 +141,7 @@ def picture_body(backbone: str, n_labels: int) -> nn.Module:
         return nn.Sequential(features.train(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, n_labels))
     if backbone.startswith("timm:"):
         return timm_body(*(backbone.split(":") + [""])[1:3], n_labels)
-    raise BadBackbone(f"backbone {backbone!r} is not known; use resnet, statistics, resnet18, mobilenet_v3_small.8, ast:tiny, complexity:BODY or timm:NAME")
+    raise BadBackbone(f"backbone {backbone!r} is not known; use resnet, statistics, descriptors, resnet18, mobilenet_v3_small.8, ast:tiny, complexity:BODY or timm:NAME")
 
 
 def timm_body(name: str, weights: str, n_labels: int) -> nn.Module:
@@ -186,7 +188,9 @@ def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -
             return complexity_net(backbone, profile)
         except ValueError as error:
             raise BadBackbone(str(error)) from None
+    if backbone == "descriptors":
+        return descriptor_net(profile)
     return PictureNet(backbone, len(profile.labels), profile.window_frames)
 
 
-ARCHITECTURES = {"StatisticsNet": StatisticsNet, "PictureNet": PictureNet, "ComplexityNet": ComplexityNet, "AudioTransformer": AudioTransformer}  # beside the own resnet: what a saved model may name
+ARCHITECTURES = {"StatisticsNet": StatisticsNet, "DescriptorNet": DescriptorNet, "PictureNet": PictureNet, "ComplexityNet": ComplexityNet, "AudioTransformer": AudioTransformer}  # beside the own resnet: what a saved model may name

@@ -23,19 +23,20 @@ def clip_model_card(model_id: str, model, net, experiment: Experiment, metrics: 
     profile, labels = model.profile, model.labels
     first, judged = next(iter(metrics["variants"].items()))
     network = judged["network"]
-    weights = sum(p.numel() for p in net.parameters())
+    weights = sum(value.numel() for value in net.state_dict().values())
     per_label = [[label, str(network[label]["positives"]), str(network[label]["groups_positive"]),
                   *(number(network[label][key]) for key in ("average_precision", "roc_auc", "f1", "precision", "recall"))] for label in labels]
+    made = " (a linear model on descriptors)" if experiment.backbone == "descriptors" else f" ({experiment.members} networks of other seeds, merged)"
     lines = [
         f"# {model_id}", "", experiment.question, "",
         f"Answers {', '.join(labels)} for windows of {profile.window_s:g} s between {profile.picture['low_hz']:g} and {profile.picture['high_hz']:g} Hz. "
-        f"{type(net).__name__}, {weights:,} weights ({experiment.members} networks of other seeds, merged), profile `{profile.name}` ({profile.hash()}).", "",
+        f"{type(net).__name__}, {weights:,} numbers{made}, profile `{profile.name}` ({profile.hash()}).", "",
         f"**Trained and judged on recorded sound**: {sum(summary['clips'].values())} clips, {summary['hours']:.2f} h, {summary['groups']} groups "
         f"(`{experiment.split.by}`). What they are: [data_card.md](data_card.md).", "",
         "## Clips of groups that were not trained on", "",
         f"Variant `{first}`; {experiment.split.folds} folds; thresholds and calibration of each fold from the other folds. A clip's answer is the {metrics['pool']} of its windows' logits.", "",
         table(["label", "clips", "groups", "average precision", "ROC AUC", "F1", "precision", "recall"], per_label), "",
-        "Within the folds that hold the label (the mean of their ROC AUC; networks of different folds have different scales): " + "; ".join(
+        "Within the folds that hold the label (the mean of their ROC AUC): " + "; ".join(
             f"{label} {number(network['within_folds'][label]['roc_auc'])} ({', '.join(number(r['roc_auc'], 2) for r in network['within_folds'][label]['folds'])}; baseline "
             f"{number(judged['baseline']['within_folds'][label]['roc_auc'])})" for label in labels) + ".", "",
         "## Beside it", "", "baseline: picture statistics and a logistic regression, same folds. Intervals (95 %) are over groups.", "",

@@ -15,6 +15,7 @@ from preprocessing.dataset import DataSet, front_end_key
 from spectrogram.profile import Profile
 from training.clip_cards import clip_model_card
 from training.clip_folds import calibration_of, final_model, out_of_fold, with_thresholds
+from training.clip_groups import join_groups, same_sound
 from training.clip_verdict import alarms, clip_metrics
 from training.clips import clip_dataset, clip_table
 from training.data_card import clip_data_card
@@ -26,9 +27,15 @@ from training.spec import Experiment
 WHOLE = "all"
 
 
-def clip_data(experiment: Experiment, profile: Profile, data_folder: Path) -> tuple[pd.DataFrame, DataSet]:
-    """Table of the clips and their data set; its folder's name tells front end and clips apart."""
+def clip_data(experiment: Experiment, profile: Profile, data_folder: Path, progress: bool = False) -> tuple[pd.DataFrame, DataSet]:
+    """Table of the clips, groups that share sound joined, and their data set; its folder's name tells front end and clips apart.
+
+    `.attrs` of the table: left_out, joined (pairs of clips by which groups were joined) and same (all pairs that share sound).
+    """
     table = clip_table(experiment, profile)
+    same = same_sound(table, data_folder, progress)
+    table = join_groups(table, same)
+    table.attrs["same"] = same
     key = digest([front_end_key(profile), profile.heads, profile.label_info, sorted(zip(table["recording"], table["name"]))])
     return table, clip_dataset(table, data_folder / f"{experiment.name}_{key}", profile)
 
@@ -40,14 +47,18 @@ def variants_of(experiment: Experiment) -> dict[str, Experiment]:
     return {name: Experiment.from_dict(base | (change or {})) for name, change in changes.items()}
 
 
-def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress: bool = False) -> tuple[pd.DataFrame, dict]:
-    """Every variant's windows with probabilities and limits, joined (`variant`); and what the final model of the first one needs."""
+def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress: bool = False, same: pd.DataFrame | None = None) -> tuple[pd.DataFrame, dict]:
+    """Every variant's windows with probabilities and limits, joined (`variant`); and what the final model of the first one needs.
+
+    same : pairs that share sound; with them on two sides nothing is trained (`training.leaks.Leak`), but for variants whose split is called a leak.
+    """
     parts, kept = [], {}
     for name, variant in variants_of(experiment).items():
         profile = variant.front_end()
         here = folder / "checkpoints" / name.replace(" ", "_").replace(",", "")
-        table, position, target, statistics = out_of_fold(data, profile, variant, here, progress)
-        kept = kept or {"experiment": variant, "table": table, "position": position, "target": target, "folder": here, "statistics": statistics}
+        alike = kept and (variant.backbone, variant.augmentation) == (kept["experiment"].backbone, kept["experiment"].augmentation)
+        table, position, target, known = out_of_fold(data, profile, variant, here, progress, same, kept["known"] if alike else None)
+        kept = kept or {"experiment": variant, "table": table, "position": position, "target": target, "folder": here, "known": known}
         calibration, _ = calibration_of(table, position, target, profile.labels)
         parts.append(with_thresholds(table, calibration, profile.labels, variant.pool, variant.target_precision).assign(variant=name))
     return pd.concat(parts, ignore_index=True), kept
@@ -55,7 +66,7 @@ def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress
 
 def train_final(data: DataSet, profile: Profile, kept: dict, progress: bool = False):
     """Network and model of the first variant, from all clips."""
-    return final_model(data, profile, kept["experiment"], kept["table"], kept["position"], kept["target"], kept["folder"], progress, kept["statistics"])
+    return final_model(data, profile, kept["experiment"], kept["table"], kept["position"], kept["target"], kept["folder"], progress, kept["known"])
 
 
 def metrics_of(predictions: pd.DataFrame, labels: tuple, pool: str, window_s: float, step_s: float, draws: int = 200) -> dict:
@@ -76,7 +87,7 @@ def metrics_of(predictions: pd.DataFrame, labels: tuple, pool: str, window_s: fl
 
 def tidy_predictions(predictions: pd.DataFrame, labels: tuple) -> pd.DataFrame:
     """The columns that metrics and analysis need, small types."""
-    kept = ["variant", "recording", "set", "group", "raw", "fold", "start_s", "duration_s"]
+    kept = ["variant", "recording", "set", "group", "record", "raw", "fold", "start_s", "duration_s"]
     kept += [f"{what}_{label}" for label in labels for what in ("target", "prob", "limit", "baseline", "baseline_limit")]
     table = predictions[kept].copy()
     for column in table:

@@ -30,8 +30,16 @@ def frequency_ticks(ax, profile: Profile, hz=(50, 100, 200, 500, 1000, 2000, 400
     ax.set_yticks(at[shown], [f"{within[k] / 1000:g}" for k in shown])
 
 
+def draw_window(ax, picture_db: np.ndarray, profile: Profile, start_s: float = 0.0):
+    """A window (frames, bands) as models see it, what was not recorded left white; returns the image."""
+    x = normalise(picture_db[None], profile)[0]
+    x = np.where(np.isfinite(picture_db), x, np.nan)
+    low, high = np.nanpercentile(x, (1, 99.8))
+    return ax.imshow(x.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=(start_s, start_s + profile.window_s, 0, profile.n_bands))
+
+
 def show_clips(data: DataSet, profile: Profile, count: int = 10, seed: int = 0):
-    """Windows as the network sees them, one of each label (and of background) in turn, from groups drawn at random."""
+    """Windows as models see them (each in its own range of colours), one of each label (and of background) in turn, from groups drawn at random."""
     import matplotlib.pyplot as plt
 
     rng = np.random.default_rng(seed)
@@ -41,12 +49,11 @@ def show_clips(data: DataSet, profile: Profile, count: int = 10, seed: int = 0):
         rows = manifest[manifest["name"] == names[k % len(names)]]
         rows = rows[rows["group"] == rng.choice(np.sort(rows["group"].unique()))] if len(rows) else manifest
         row = rows.iloc[[int(rng.integers(len(rows)))]]
-        drawn = ax.imshow(normalise(data.windows(row), profile)[0].T, origin="lower", aspect="auto", cmap="magma", extent=(0, profile.window_s, 0, profile.n_bands))
+        draw_window(ax, data.windows(row)[0], profile)
         ax.set_title(f"{row['name'].iloc[0] or 'background'}\n{row['raw'].iloc[0]}, {row['group'].iloc[0].split('/')[-1]}", fontsize=8)
         frequency_ticks(ax, profile)
     figure.supxlabel("time, s")
     figure.supylabel("frequency, kHz")
-    figure.colorbar(drawn, ax=grid, label="input of the network", shrink=0.8)
     return grid
 
 
@@ -152,8 +159,7 @@ def show_worst(worst: pd.DataFrame, experiment):
             ax.text(0.5, 0.5, "sound not here", ha="center", transform=ax.transAxes)
             continue
         first = int(round(row.window_start_s * profile.frame_rate_hz))
-        window = normalise(picture[None, first:first + profile.window_frames], profile)[0]
-        ax.imshow(window.T, origin="lower", aspect="auto", cmap="magma", extent=(row.window_start_s, row.window_start_s + profile.window_s, 0, profile.n_bands))
+        draw_window(ax, picture[first:first + profile.window_frames], profile, row.window_start_s)
         frequency_ticks(ax, profile)
     figure.supxlabel("time in the clip, s")
     figure.supylabel("frequency, kHz")

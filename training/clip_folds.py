@@ -1,6 +1,6 @@
 """Clips judged on sources that were not trained on: a training for each fold, and in the end one network from all clips.
 
-    clips of all folds but k -> `members` networks (seeds), merged -> windows of fold k -> raw logits
+    clips of all folds but k -> `members` networks (seeds), merged, or a linear model -> windows of fold k -> raw logits
     calibration <- the logits of all folds, one rising map per label, which changes no order; thresholds of fold k <- the other folds
     the network that is kept <- all clips; its calibration and thresholds <- the logits of all folds
 
@@ -23,6 +23,8 @@ from training.augment import Augmentation
 from training.backbones import StatisticsNet
 from training.baseline import Baseline, features
 from training.data import WindowSet
+from training.descriptor_fit import Descriptors, descriptors_of, fit_descriptors, logits_of
+from training.descriptor_net import descriptor_net
 from training.evaluate import CHUNK, columns
 from training.experiment import build_net, settings_of
 from training.fit import fit
@@ -37,26 +39,38 @@ PLAIN = {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_interc
 
 
 def train_members(data: DataSet, rows: pd.DataFrame, profile: Profile, spec: Experiment, folder: Path, progress: bool = False,
-                  statistics: Statistics | None = None) -> torch.nn.Module:
-    """`members` networks fitted to these manifest rows for a fixed number of epochs, merged into one. `statistics` of the rows, where they are known."""
+                  known: Statistics | Descriptors | None = None) -> torch.nn.Module:
+    """`members` networks fitted to these manifest rows for a fixed number of epochs, merged into one; a linear model on descriptors has one member. `known`: `prepared` of the rows."""
     nets, how = [], Augmentation(**spec.augmentation)
+    if spec.backbone == "descriptors":
+        return fit_descriptors(descriptor_net(profile, how.band_limit_rates_hz), known or prepared(data, rows, profile, spec), rows, spec.seed, spec.split.by)
     for seed in (spec.seed + 1000 * member for member in range(spec.members)):
         net, settings = build_net(spec, profile, seed), settings_of(spec, seed, "last")
         if isinstance(net, StatisticsNet):
-            statistics = statistics or statistics_of(data, rows, profile, how)
-            nets.append(fit_statistics(net, statistics, rows, profile.labels, settings))
+            known = known or prepared(data, rows, profile, spec)
+            nets.append(fit_statistics(net, known, rows, profile.labels, settings))
         else:
             nets.append(fit(net, WindowSet(data, rows, profile, how, seed), None, settings, folder / f"seed_{seed}", progress)[0])
     return merge(nets)
 
 
-def folds_of(clips: pd.DataFrame, split: Split, seed: int) -> pd.Series:
-    """recording -> fold, for a table with recording, name and the column `split.by`. kind "rows": each clip by itself, whatever its group; a leak.
+def prepared(data: DataSet, rows: pd.DataFrame, profile: Profile, spec: Experiment) -> Statistics | Descriptors | None:
+    """What a backbone needs to know of windows and can be computed once for all folds; None for networks on pictures."""
+    how = Augmentation(**spec.augmentation)
+    if spec.backbone == "descriptors":
+        return descriptors_of(data, rows, profile, descriptor_net(profile, how.band_limit_rates_hz))
+    return statistics_of(data, rows, profile, how) if spec.backbone == "statistics" else None
+
+
+def folds_of(clips: pd.DataFrame, split: Split, seed: int, same: pd.DataFrame | None = None) -> pd.Series:
+    """recording -> fold, for a table with recording, name and the column `split.by`. kind "rows": each clip by itself, or by
+    another column than its group; a leak.
 
     A label found in fewer groups than there are folds cannot be spread over all: its groups are dealt to different folds, from the last one down.
+    same : pairs that share sound (`find_duplicates`); on two sides they are refused as any leak is.
     """
     table = clips.reset_index(drop=True)
-    by = "recording" if split.kind == "rows" else split.by
+    by = split.by
     groups_of = table.groupby("name")[by].nunique()
     rare = table["name"].isin(groups_of.index[groups_of < split.folds]) & (table["name"] != "")
     fold = pd.Series(0, index=table.index)
@@ -66,7 +80,7 @@ def folds_of(clips: pd.DataFrame, split: Split, seed: int) -> pd.Series:
     for _, part in table[rare].groupby("name"):
         dealt = part[by].value_counts().index
         fold[table[by].isin(dealt)] = table[by].map({group: (split.folds - 1 - k) % split.folds for k, group in enumerate(dealt)})
-    refuse_leaks(check_leaks(table, fold, split.by), allow=split.kind == "rows")
+    refuse_leaks(check_leaks(table, fold, split.by, same), allow=split.kind == "rows")
     return pd.Series(fold.to_numpy(int), index=table["recording"])
 
 
@@ -77,36 +91,41 @@ def raw_logits(net: torch.nn.Module, profile: Profile, data: DataSet, rows: pd.D
     return tuple(np.concatenate(part) for part in zip(*parts))
 
 
-def out_of_fold(data: DataSet, profile: Profile, experiment: Experiment, folder: Path, progress: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, Statistics | None]:
-    """Every window judged by networks that know nothing of its fold.
+def out_of_fold(data: DataSet, profile: Profile, experiment: Experiment, folder: Path, progress: bool = False,
+                same: pd.DataFrame | None = None, known: Statistics | Descriptors | None = None) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, Statistics | Descriptors | None]:
+    """Every window judged by networks that know nothing of its fold. `same`: as for `folds_of`; `known`: what was `prepared` of all windows, if it is known.
 
     Returns
     -------
     table : the manifest with fold, logit_LABEL and baseline_LABEL (probability of the cheap baseline, trained on the same folds)
     position logits and position targets (windows, labels, positions), for the calibration of the trace
-    statistics of all windows, where the network is made of them
+    what was `prepared` of all windows
     """
     from tqdm.auto import tqdm
 
     table = data.manifest.reset_index(drop=True)
     clips = table.drop_duplicates("recording")
-    table["fold"] = table["recording"].map(folds_of(clips, experiment.split, experiment.seed)).to_numpy()
+    table["fold"] = table["recording"].map(folds_of(clips, experiment.split, experiment.seed, same)).to_numpy()
     labels, count = profile.labels, len(table)
     logit, baseline, position = np.zeros((count, len(labels)), np.float32), np.zeros((count, len(labels)), np.float32), None
     x = features(data, table, profile)
-    statistics = statistics_of(data, table, profile, Augmentation(**experiment.augmentation)) if experiment.backbone == "statistics" else None
+    known = known or prepared(data, table, profile, experiment)
     for fold in tqdm(sorted(table["fold"].unique()), desc="folds", disable=not progress):
         here = (table["fold"] == fold).to_numpy()
         kept = folder / f"fold_{fold}"
-        net = train_members(data, table[~here], profile, experiment, kept, progress, statistics and statistics.of(~here))
-        window, when = raw_logits(net, profile, data, table[here])
+        net = train_members(data, table[~here], profile, experiment, kept, progress, known and known.of(~here))
+        if isinstance(known, Descriptors):
+            window = logits_of(net, known.of(here))
+            when = np.repeat(window[:, :, None], net.n_positions, axis=2)
+        else:
+            window, when = raw_logits(net, profile, data, table[here])
         position = np.zeros((count, *when.shape[1:]), np.float32) if position is None else position
         logit[here], position[here] = window, when
-        baseline[here] = Baseline(labels, experiment.seed).fit(x[~here], columns(table[~here], "target", labels)).predict(x[here])
+        baseline[here] = Baseline(labels, experiment.seed, 4000).fit(x[~here], columns(table[~here], "target", labels)).predict(x[here])
     table[[f"logit_{label}" for label in labels]] = logit
     table[[f"baseline_{label}" for label in labels]] = baseline
     target = np.repeat(columns(table, "target", labels)[:, :, None], position.shape[2], axis=2)  # a clip carries its label throughout
-    return table, position, target, statistics
+    return table, position, target, known
 
 
 def with_thresholds(table: pd.DataFrame, calibration: dict, labels: tuple, pool: str, target_precision: float | None = None) -> pd.DataFrame:
@@ -146,12 +165,12 @@ def calibrated_table(table: pd.DataFrame, calibration: dict, labels: tuple) -> p
 
 
 def final_model(data: DataSet, profile: Profile, experiment: Experiment, table: pd.DataFrame, position: np.ndarray, position_target: np.ndarray,
-                folder: Path, progress: bool = False, statistics: Statistics | None = None) -> tuple[torch.nn.Module, SavedModel]:
+                folder: Path, progress: bool = False, known: Statistics | Descriptors | None = None) -> tuple[torch.nn.Module, SavedModel]:
     """The network of all clips, with calibration and thresholds from the logits of all folds."""
     from training.clip_verdict import choose_limits
 
     labels = profile.labels
-    net = train_members(data, data.manifest, profile, experiment, folder / "all", progress, statistics)
+    net = train_members(data, data.manifest, profile, experiment, folder / "all", progress, known)
     calibration, thresholds = calibration_of(table, position, position_target, labels, experiment.target_precision)
     limits = choose_limits(calibrated_table(table, calibration, labels), labels, experiment.pool, "prob", experiment.target_precision)
     thresholds = {label: values | {"window": limits[label]} for label, values in thresholds.items()}

@@ -9,7 +9,8 @@ An experiment names folders below the data folder, `SEA_CANARY_DATA` in `.env` (
     names: {beluga: Beluga, "*whale": OtherAnimal, exemplarstd: leave out, "*": }
 
 `names` maps a clip's label to a label of the profile, to nothing (background, an example of silence), or to `leave out`; the first pattern that
-fits holds. `group` is what must never lie on both sides of a split: the recording session, the site, the individual.
+fits holds. `group` is what must never lie on both sides of a split: the recording session, the site, the individual. `record` (optional) is a finer column, the tape or
+file that a clip was cut from, for a split `by: record`.
 
 Clips are cut around calls, so every window of a clip carries its label. The last window reaches beyond the end, as the pipeline's does: there
 the picture is NaN. What lies above the common band is masked for all by the profile; a clip whose rate shows no label of the profile is left out.
@@ -50,7 +51,7 @@ def data_folder() -> Path:
 
 
 def clip_table(experiment: Experiment, profile: Profile, folder: Path | None = None) -> pd.DataFrame:
-    """One row per clip that is used: recording (FOLDER/FILE), path, set, group, raw (its own label), name (of the profile, "" for background),
+    """One row per clip that is used: recording (FOLDER/FILE), path, set, group, record, raw (its own label), name (of the profile, "" for background),
     sample_rate_hz, duration_s. What was left out, and why, is in `.attrs["left_out"]`.
 
     Raises
@@ -92,7 +93,8 @@ def read_folder(folder: Path, entry: dict, experiment: str) -> pd.DataFrame:
         raise BadExperiment(f"experiment {experiment}: no clips in {here}; expected {', '.join(EXTENSIONS)}")
     parent = table["file"].map(lambda f: Path(f).parent.as_posix())
     made = pd.DataFrame({"recording": entry["folder"] + "/" + table["file"], "path": [str(here / f) for f in table["file"]], "set": entry["folder"]})
-    for column, value in (("raw", entry["label"]), ("group", entry.get("group", entry["label"]))):
+    group = entry.get("group", entry["label"])
+    for column, value in (("raw", entry["label"]), ("group", group), ("record", entry.get("record", group))):
         found = parent if value == "folder" else table[value].astype(str) if value in table else pd.Series(str(value), index=table.index)
         made[column] = found if column == "raw" else entry["folder"] + "/" + found.astype(str)
     missing = [path for path in made["path"] if not Path(path).exists()]
