@@ -19,7 +19,7 @@ from training.spec import Experiment
 
 NORMALISATION = {"kind": "mean", "scale_db": 20, "low": -4, "high": 4, "masked": -4}
 GIVEN = {"name": "toy", "question": "An up-call?", "profile": "right_whale", "clips": [{"kaggle": "simulated", "hours": 16, "clips_per_hour": 6, "upcall_share": 0.45}],
-         "names": {"up-call": "UpCall", "*": None}, "split": {"kind": "grouped", "by": "group", "folds": 2}, "width": 8, "epochs": 2, "batch_size": 8, "learning_rate": 0.004,
+         "names": {"up-call": "UpCall", "*": None}, "split": {"kind": "grouped", "by": "group", "folds": 2}, "width": 8, "epochs": 1, "batch_size": 8, "learning_rate": 0.004,
          "augmentation": {"mix_share": 0, "end_share": 0}, "loss": {"position_weight": 0}, "noised": {"noises": ["white", "ship"], "snr_db": [-20]},
          "variants": {"own": {}, "both series": {"backbone": "complexity:attention:ordinal", "normalisation": NORMALISATION}}}
 
