@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from tests.training_toy import PROFILE, toy_dataset
+from spectrogram.profile import load_profile
 from training.augment import Augmentation, Batch, augment, band_limit, either, end_early, mix
+from training.backbones import make_net
 from training.data import WindowSet, loader
 from training.losses import masked_bce
 from training.model import MultiOutputResNet, positions_of
@@ -211,3 +213,10 @@ def test_windows_as_they_stand_have_the_manifests_targets(tmp_path):
     batches = list(loader(WindowSet(data, data.manifest, PROFILE), 7))
     target = torch.cat([b[1] for b in batches]).numpy()
     np.testing.assert_array_equal(target, data.manifest[[f"target_{label}" for label in LABELS]].to_numpy(np.float32))
+
+
+@pytest.mark.parametrize("name", ["beluga", "cook_inlet", "humpback", "right_whale", "right_whale_h2o", "watkins"])
+def test_the_network_fits_every_profile(name):
+    profile = load_profile(name)
+    window, position = make_net("resnet", profile, 8).eval()(torch.zeros(2, 1, profile.n_bands, profile.window_frames))
+    assert window.shape == (2, len(profile.labels)) and position.shape == (2, len(profile.labels), positions_of(profile.window_frames))

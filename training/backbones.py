@@ -2,7 +2,7 @@
 
 | name | what |
 | --- | --- |
-| resnet | the project's own slim ResNet (`training.model`), an answer at every 8 frames |
+| resnet | the project's own slim ResNet (`training.model`), an answer at every 16 frames |
 | statistics | whitened band statistics of the window and a small network on top: blind to the recorder's colour and level, for few and mixed clips |
 | descriptors | a few hundred numbers for a window's colour, tones, contrast and modulation, and a linear model on top: for few sources (clips only, see `training.descriptor_net`) |
 | resnet18 | torchvision's ResNet-18, one input channel |
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from spectrogram.profile import Profile
 from training.complexity_nets import ComplexityNet, complexity_net
 from training.descriptor_net import DescriptorNet, descriptor_net
-from training.model import MultiOutputResNet, positions_of
+from training.model import FRAMES_PER_POSITION, MultiOutputResNet, positions_of
 from training.transformer import AudioTransformer, BadTransformer, audio_transformer
 
 MASKED = -1.999  # normalised cells at or below were not recorded
@@ -175,7 +175,8 @@ def published(name: str) -> str:
 def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -> nn.Module:
     """A network for a profile, by name. `width` and `depth` are the resnet's; `width` times 4 the hidden units of `statistics`."""
     if backbone == "resnet":
-        return MultiOutputResNet(profile.heads, profile.n_bands, width, depth)
+        tiles = 2 if profile.window_frames % (2 * FRAMES_PER_POSITION) == 0 else 1  # a window too short for two tiles is looked at whole
+        return MultiOutputResNet(profile.heads, profile.n_bands, width, depth, tiles)
     if backbone == "statistics":
         return StatisticsNet(profile.heads, profile.n_bands, profile.window_frames, 4 * width)
     if backbone.split(":")[0] == "ast":
