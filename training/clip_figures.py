@@ -144,7 +144,8 @@ def show_worst(worst: pd.DataFrame, experiment):
     from training.spec import BadExperiment
 
     columns = max(1, min(6, len(worst)))
-    figure, grid = plt.subplots(-(-len(worst) // columns), columns, figsize=(2.4 * columns, 2.7 * -(-len(worst) // columns)), layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(-(-len(worst) // columns), columns, figsize=(2.4 * columns, 2.7 * -(-len(worst) // columns)), layout="constrained", squeeze=False,
+                                dpi=70)  # a notebook in results/ stays below 2 MB
     profile = experiment.front_end()
     generator = SpectrogramGenerator(profile)
     for ax in grid.flat[len(worst):]:
