@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 FRAMES_PER_POSITION = 16  # the trunk's stride in time
-NARROWEST = 8  # channels: with fewer a processor computes no faster
+EIGHTS = 8  # channels come in eights, as processors take them
 
 
 def conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -59,7 +59,7 @@ class MultiOutputResNet(nn.Module):
     ----------
     heads : dict of head name -> labels; the outputs follow this order.
     n_bands : bands of the picture (any number from 16).
-    width : the stages have width / 2, 2 width and 3 width channels, the stem as many as the first stage; none fewer than 8.
+    width : the stages have width / 2, 2 width and 3 width channels, the stem as many as the first stage, all rounded up to eights.
     depth : residual blocks in each stage.
     tiles : into how many tiles a window is cut; its frames must be a multiple of 16 * tiles, unless tiles is 1.
     dropout : share of features dropped before the heads, in training.
@@ -71,7 +71,7 @@ class MultiOutputResNet(nn.Module):
         self.arguments = {"heads": {k: list(v) for k, v in heads.items()}, "n_bands": n_bands, "width": width,
                           "depth": depth, "tiles": tiles, "dropout": dropout, "sharpness": sharpness}
         self.tiles, self.sharpness = tiles, sharpness
-        channels = [max(NARROWEST, width // 2), max(NARROWEST, 2 * width), max(NARROWEST, 3 * width)]
+        channels = [EIGHTS * math.ceil(share * width / EIGHTS) for share in (0.5, 2, 3)]
         self.band_offset = nn.Parameter(torch.zeros(1, 1, n_bands, 1))
         self.stem = conv_bn(1, channels[0], 5, 2)
         blocks, n_in, rows = [], channels[0], (n_bands + 1) // 2
