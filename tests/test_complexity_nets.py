@@ -7,6 +7,7 @@ from spectrogram.picture import normalise
 from training.backbones import BadBackbone, make_net
 from training.complexity import spectral_series as reference
 from training.complexity_nets import BODIES, HIGH_HZ, LOW_HZ, spectral_series
+from training.model import positions_of
 from training.saved import load_model, save_model
 from training.spec import Experiment
 
@@ -81,7 +82,7 @@ def test_a_saved_network_comes_back_and_says_what_it_cannot_take(profile, tmp_pa
     window, position = load_model(tmp_path / "m").predict(picture)
     with torch.inference_mode():
         np.testing.assert_allclose(window, torch.sigmoid(net(as_input(picture, profile))[0]).numpy(), atol=1e-6)
-    assert position.shape == (2, 1, 20)
+    assert position.shape == (2, 1, positions_of(profile.window_frames))
     both = make_net("complexity:residual:ordinal", profile)
     assert both(torch.zeros(2, 1, profile.n_bands + 4, 160))[0].shape == (2, 1)
     with pytest.raises(ValueError, match="68: 64 bands and four ordinal series"):

@@ -79,7 +79,7 @@ def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
     import timm
 
     monkeypatch.setattr(timm, "create_model", lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host\nmore")))
-    with pytest.raises(BadBackbone, match=r"weights cannot be had \(no route to host\)"):
+    with pytest.raises(BadBackbone, match=r"weights cannot be had \(no route to host more\)"):
         make_net("timm:resnet18:pretrained", PROFILE)
 
 
