@@ -1,7 +1,6 @@
 """Notebooks 09 and 10 run without a reader, on little simulated sound, and show every figure; the simulated store is what it says."""
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 import soundfile
 
@@ -11,16 +10,12 @@ from preprocessing.denoise import load
 from preprocessing.humpbacks import CALLS, humpback_call, sea_noise, simulate_store
 from preprocessing.label_map import LabelMap
 from preprocessing.recordings import list_recordings
-from tests.conftest import ROOT
+from tests.preprocessing_notebook import outputs_of
 
 
 def run(name, tmp_path, **parameters):
     """Printed text, number of figures and of players of a notebook, executed."""
-    notebook = papermill.execute_notebook(ROOT / "preprocessing" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", cwd=str(ROOT / "preprocessing"), progress_bar=False,
-                                          kernel_name="python3", parameters=parameters, start_timeout=300)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert not [output for output in outputs if output["output_type"] == "error"]
-    printed = "".join(o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs)
+    outputs, printed = outputs_of(name, tmp_path, parameters)
     return printed, *(sum(kind in o.get("data", {}) and mark in o["data"][kind] for o in outputs) for kind, mark in (("image/png", ""), ("text/html", "<audio")))
 
 

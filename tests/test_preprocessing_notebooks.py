@@ -1,7 +1,6 @@
 """The notebooks run without a reader, on a user's folder and on what they simulate, and show every figure; their tables count right."""
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 
 from preprocessing import explore
@@ -9,7 +8,7 @@ from preprocessing.annotations import read_annotations
 from preprocessing.dataset import DataSet
 from preprocessing.recordings import list_recordings
 from spectrogram.profile import load_profile
-from tests.conftest import ROOT
+from tests.preprocessing_notebook import outputs_of
 from tests.toy_sound import noise, put, sweep, write
 
 PROFILE = load_profile("beluga")
@@ -18,11 +17,7 @@ RATE = 48000
 
 def run(name, tmp_path, **parameters):
     """Printed text and number of figures of a notebook, executed."""
-    notebook = papermill.execute_notebook(ROOT / "preprocessing" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", cwd=str(ROOT / "preprocessing"), progress_bar=False,
-                                          kernel_name="python3", parameters=parameters, start_timeout=300)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert not [output for output in outputs if output["output_type"] == "error"]
-    printed = "".join(o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs)
+    outputs, printed = outputs_of(name, tmp_path, parameters)
     return printed, sum("image/png" in output.get("data", {}) for output in outputs)
 
 
