@@ -22,9 +22,9 @@ import pandas as pd
 import soundfile
 
 from pipeline.denoised import beside, chosen
-from pipeline.events import SpanCutter, event_rows, event_table
+from pipeline.events import SpanCutter, event_rows
 from pipeline.provenance import provenance
-from pipeline.tables import EFFORT_TYPES, TABLES, event_types, raven_table, typed, window_types, write_parquet, write_raven, write_text
+from pipeline.tables import EFFORT_TYPES, TABLES, event_types, raven_table, table_of, window_types, write_parquet, write_raven, write_text
 from pipeline.traces import TraceJoiner, WindowCutter
 from ROI.detector import BOX, RoiDetector, boxes_table
 from spectrogram.chunks import CHUNK_S
@@ -274,27 +274,35 @@ class _Runner:
 
     def _result(self) -> PipelineResult:
         recording, profile = self.recording, self.profile
-        events, regions = event_table(self.events, profile), boxes_table(np.concatenate([np.zeros(0, BOX), *self.region_parts]))
-        windows = pd.DataFrame({column: np.concatenate([part[column] for part in self.window_parts]) for column in next(iter(self.window_parts), ())})
-        levels = level_frame(self.level_parts, self.generator.front_end(recording.sample_rate_hz).meter, recording.start_utc)
-        common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
-        if len(events):
-            events = events.assign(start_utc=utc_times(recording.start_utc, events["start_s"]), end_utc=utc_times(recording.start_utc, events["end_s"]))
-        if len(windows):
-            windows = windows.assign(start_utc=utc_times(recording.start_utc, windows["start_s"]))
-        levels.insert(1, "recording", self.name)
         status = "ok" if recording.complete and not recording.bad_samples else "partial"
         duration_s = (recording.frames_read or 0) / recording.sample_rate_hz
-        effort = pd.DataFrame([common | {
-            "start_utc": recording.start_utc, "end_utc": utc_times(recording.start_utc, [duration_s])[0], "duration_s": duration_s,
-            "sample_rate_hz": recording.sample_rate_hz, "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan,
-            "sensitivity_db": recording.sensitivity_db, "missing_labels": "+".join(self.missing)}])
+        common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
+        effort = common | {
+            "start_utc": self._times([0.0]), "end_utc": self._times([duration_s]), "duration_s": duration_s, "sample_rate_hz": recording.sample_rate_hz,
+            "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
+            "missing_labels": "+".join(self.missing)}
+        levels = level_frame(self.level_parts, self.generator.front_end(recording.sample_rate_hz).meter, recording.start_utc)
+        levels.insert(1, "recording", self.name)
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
                     "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.made}
-        return PipelineResult(recording, profile, typed(events.assign(**common), event_types(profile)),
-                              typed(windows.assign(recording=self.name), window_types(profile)), levels, regions, typed(effort, EFFORT_TYPES), metadata)
+        regions = boxes_table(np.concatenate([np.zeros(0, BOX), *self.region_parts]))
+        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, regions, table_of(effort, EFFORT_TYPES, 1), metadata)
+
+    def _event_table(self, common: dict) -> pd.DataFrame:
+        types = event_types(self.profile)
+        columns = {name: [row[name] for row in self.events] for name in types if name not in common and not name.endswith("_utc")}
+        times = {f"{edge}_utc": self._times(columns[f"{edge}_s"]) for edge in ("start", "end")}
+        return table_of(common | columns | times, types, len(self.events))
+
+    def _window_table(self) -> pd.DataFrame:
+        types = window_types(self.profile)
+        columns = {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in ("recording", "start_utc")}
+        return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
+
+    def _times(self, offsets_s):
+        return utc_times(self.recording.start_utc, offsets_s)
 
 
 _GENERATORS: dict[str, SpectrogramGenerator] = {}

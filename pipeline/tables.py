@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from spectrogram.profile import Profile
@@ -47,13 +48,32 @@ def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
     return frame.assign(**times).astype(other)
 
 
+def table_of(columns: dict, types: dict[str, str], rows: int) -> pd.DataFrame:
+    """A table of so many rows with exactly these columns and types, in this order: quicker than `typed` where every column is known.
+
+    `columns`: name -> a value for each row, or one value for all of them.
+    """
+    made = {}
+    for name, kind in types.items():
+        values = columns[name]
+        if kind == "str":
+            made[name] = pd.array([values] * rows if isinstance(values, str) else values, dtype="str")
+        elif kind == UTC:
+            made[name] = pd.array(values, dtype=UTC)
+        else:
+            made[name] = np.full(rows, values, dtype=kind)
+    return pd.DataFrame(made)
+
+
 def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
     """Write atomically, with `provenance` as JSON under the key `sea_canary` of the footer."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = arrow_table(frame).replace_schema_metadata({b"sea_canary": json.dumps(provenance, sort_keys=True).encode()})
+    repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]  # a dictionary of levels would hold each of them once
     with _draft(path) as draft:
-        pq.write_table(table, draft)
+        pq.write_table(table, draft, use_dictionary=repeating)
 
 
 def arrow_table(frame: pd.DataFrame):
@@ -61,14 +81,13 @@ def arrow_table(frame: pd.DataFrame):
     of `levels` takes a tenth of the time."""
     import pyarrow as pa
 
+    kinds = [str(kind) for kind in frame.dtypes]
     columns = {}
-    for kind in set(frame.dtypes):
-        here = frame.columns[frame.dtypes == kind]
-        if kind in ("float64", "float32"):
-            columns |= dict(zip(here, map(pa.array, frame[here].to_numpy().T)))
-        else:
-            columns |= {name: pa.Array.from_pandas(frame[name]) for name in here}
-    return pa.table({name: columns[name] for name in frame.columns})
+    for kind in ("float64", "float32"):
+        here = [i for i, other in enumerate(kinds) if other == kind]
+        columns |= dict(zip(here, map(pa.array, frame.iloc[:, here].to_numpy().T)))
+    columns |= {i: pa.Array.from_pandas(frame.iloc[:, i]) for i in range(len(kinds)) if i not in columns}
+    return pa.table([columns[i] for i in range(len(kinds))], names=list(frame.columns))
 
 
 @contextmanager

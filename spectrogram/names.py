@@ -10,6 +10,8 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
+
 # (what it is, pattern with groups serial?, date, time, frac?, zulu?)
 PATTERNS = (
     ("SoundTrap", r"^(?P<serial>\d{3,})\.(?P<date>\d{6})(?P<time>\d{6})(?!\d)"),
@@ -94,8 +96,8 @@ def utc_times(start_utc: datetime | None, offsets_s):
     """Column of UTC times `offsets_s` seconds after `start_utc`, to the microsecond; NaT throughout when the start is unknown."""
     import pandas as pd
 
-    offsets_s = pd.Series(offsets_s, dtype=float).reset_index(drop=True)
+    offsets = np.rint(np.asarray(offsets_s, float) * 1e6).astype("timedelta64[us]")
     if start_utc is None:
-        return pd.Series(pd.NaT, index=offsets_s.index, dtype="datetime64[us, UTC]")
-    offsets = pd.to_timedelta((offsets_s * 1e6).round().astype("int64"), unit="us")
-    return (pd.Timestamp(start_utc) + offsets).astype("datetime64[us, UTC]")
+        return pd.Series(pd.NaT, index=range(len(offsets)), dtype="datetime64[us, UTC]")
+    start = np.datetime64(pd.Timestamp(start_utc).tz_convert("UTC").tz_localize(None), "us")
+    return pd.Series(pd.DatetimeIndex(start + offsets).tz_localize("UTC"))
