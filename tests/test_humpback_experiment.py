@@ -150,7 +150,10 @@ def test_a_difference_is_of_the_same_clips_and_its_words_follow_its_interval():
     assert paired(good, shuffled, ("A",), "mean", draws=200) == row
     metrics = {"paired": [told | row | {"method": "network"}, told | same | {"method": "network"}]}
     assert "Denoising helps in 1 of 2" in conclusion(metrics)
-    assert "does not demonstrably help" in conclusion({"paired": [told | same | {"method": "network"}]})
+    assert "does not demonstrably help" in conclusion({"paired": [told | same | {"method": "network"}]}) and "gains" not in conclusion(metrics)
+    scores = {"variants": {"raw": {"network": {"macro": {"f1": 0.7}}, "baseline": {"macro": {"f1": 0.6}}}}}
+    both = {"paired": [told | same | {"method": "network"}, told | row | {"method": "baseline"}]}
+    assert "The cheap baseline gains by it (gated). The best network is above the best of the cheap baselines (macro F1 0.700 against 0.600)" in conclusion(both | scores)
 
 
 def test_macro_f1_by_hand():

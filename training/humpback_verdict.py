@@ -134,7 +134,11 @@ def conclusion(metrics: dict) -> str:
             f"; in {len(harms)} of {len(rows)} it lies below 0." if harms else ".")
     else:
         verdict = f"**Denoising helps in {len(helps)} of {len(rows)} comparisons** ({', '.join(r['backbone'] + ' ' + NAMES[r['way']] for r in helps)})" + (f" and harms in {len(harms)}." if harms else ".")
+    if gained := [NAMES[r["way"]] for r in metrics["paired"] if r["method"] == "baseline" and r["low"] > 0]:
+        verdict += f" The cheap baseline gains by it ({', '.join(gained)})."
     scores = {method: max((v[method]["macro"]["f1"] for v in metrics.get("variants", {}).values()), default=0.0) for method in ("network", "baseline")}
     if scores["baseline"] > scores["network"]:
         verdict += f" The cheap baseline is better than every network here (macro F1 {scores['baseline']:.3f} against {scores['network']:.3f}): so little trained, they leave most unlearnt."
+    elif scores["network"] > scores["baseline"]:
+        verdict += f" The best network is above the best of the cheap baselines (macro F1 {scores['network']:.3f} against {scores['baseline']:.3f})."
     return told + verdict
