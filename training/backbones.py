@@ -136,6 +136,9 @@ def picture_body(backbone: str, n_labels: int) -> nn.Module:
             raise BadBackbone(f"backbone {backbone}: MobileNetV3-small has feature blocks 1 to 12; cut it at one of them")
         features = mobilenet_v3_small(weights=None).features[:block + 1]
         features[0][0] = nn.Conv2d(1, 16, 3, 2, 1, bias=False)
+        for module in features.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1  # torchvision's 0.01 follows within hundreds of steps, and is for trainings of hundreds of thousands
         with torch.no_grad():
             channels = features.eval()(torch.zeros(1, 1, 64, 64)).shape[1]
         return nn.Sequential(features.train(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, n_labels))

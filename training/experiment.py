@@ -43,7 +43,7 @@ KINDS = {  # what is turned away from the site's own habits
 
 # the notebook's parameters: those of an `Experiment` with given splits
 PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
-              "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
+              "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "quantise_epochs", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
               "peer_epochs", "judge_events", "quick")
 
 
@@ -174,7 +174,8 @@ def spec_of(variables: dict) -> Experiment:
     spec = Experiment.from_dict({key: variables[key] for key in PARAMETERS})
     if not spec.quick:
         return spec
-    return replace(spec, recordings={split: {"busy": 1} for split in SPLIT_SEEDS}, sites=spec.sites[:2], recording_s=min(spec.recording_s, 20), epochs=2, width=8)
+    return replace(spec, recordings={split: {"busy": 1} for split in SPLIT_SEEDS}, sites=spec.sites[:2], recording_s=min(spec.recording_s, 20), epochs=2, width=8,
+                   quantise_epochs=min(spec.quantise_epochs, 1))
 
 
 def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:

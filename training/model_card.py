@@ -87,7 +87,8 @@ def snr_table(by_label: dict, labels: tuple) -> str:
 def comparison(metrics: dict) -> list[str]:
     """Baseline and peer beside the model, where they were computed."""
     rows = []
-    for key, title in (("test", "this model"), ("peer", "the closest peer's recipe, trained on the same data"), ("baseline", "picture statistics + logistic regression")):
+    for key, title in (("test", "this model"), ("peer", "the closest peer's recipe, trained on the same data"), ("baseline", "picture statistics + logistic regression"),
+                       ("int8", "this model in int8, trained on for it (model_int8.onnx)")):
         if key in metrics:
             m = metrics[key]
             parts = [number(m[part]["macro"]["f1"]) if part in m else "–" for part in PARTS]

@@ -1,11 +1,12 @@
 """A network as ONNX, in float32 and in int8: its size, its speed, and what it answers.
 
-int8 is quantisation after training (Jacob et al. 2018) by onnxruntime: weights per channel, activations with ranges seen on some training windows; no training
-follows, so what is lost can be more than quantisation-aware training would lose.
+int8 here is quantisation after training (Jacob et al. 2018) by onnxruntime: weights per channel, activations with ranges seen on some training windows; no training
+follows. With some: `training.quantisation_aware`.
 """
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +41,28 @@ def export_windows(net: torch.nn.Module, profile: Profile, path: Path) -> Path:
         if the exported network answers otherwise than the original.
     """
     net = (net.fused() if hasattr(net, "fused") else net).eval()
-    example = torch.randn(2, 1, profile.n_bands, profile.window_frames, generator=torch.Generator().manual_seed(0))
     path.parent.mkdir(parents=True, exist_ok=True)
+    export_onnx_windows(net, profile, path)
+    example = example_of(profile)
     with torch.no_grad():
-        torch.onnx.export(WindowsOnly(net).eval(), (example,), str(path), input_names=["picture"], output_names=["window"], dynamic_axes={"picture": {0: "n"}, "window": {0: "n"}},
-                          opset_version=17, dynamo=False)
         expected = net(example)[0].numpy()
     difference = float(np.abs(answer(path, example.numpy()) - expected).max())
     if difference > PARITY * max(1.0, float(np.abs(expected).max())):
         raise RuntimeError(f"{path}: the exported network's logits differ by {difference:.2g} from the original's; do not use it")
     return path
+
+
+def export_onnx_windows(net: torch.nn.Module, profile: Profile, path: Path) -> None:
+    """The file of `export_windows`, not yet compared."""
+    with torch.no_grad(), warnings.catch_warnings():  # the exporter announces its successor
+        warnings.simplefilter("ignore")
+        torch.onnx.export(WindowsOnly(net).eval(), (example_of(profile),), str(path), input_names=["picture"], output_names=["window"], dynamic_axes={"picture": {0: "n"}, "window": {0: "n"}},
+                          opset_version=17, dynamo=False)
+
+
+def example_of(profile: Profile, count: int = 2) -> torch.Tensor:
+    """(count, 1, bands, frames) random windows, the same each time."""
+    return torch.randn(count, 1, profile.n_bands, profile.window_frames, generator=torch.Generator().manual_seed(0))
 
 
 def session(path: Path):

@@ -15,6 +15,7 @@ from training.evaluate import call_labels, evaluate_windows, false_windows_per_e
 from training.thresholds import reliability
 
 GIVEN = {"kind", "study", "simulated", "labels", "thresholds", "window_s", "step_s", "pool", "draws", "sizes", "settings"}  # chosen or measured, not computed from predictions
+BESIDE = ("baseline", "peer", "int8")  # methods judged on the same windows as the network
 DEFAULT_WINDOW_S, DEFAULT_STEP_S = 1.0, 0.5  # of folders that do not say it
 
 
@@ -45,7 +46,7 @@ def recomputed(folder: str | Path) -> tuple[dict, list[str]]:
 
         return json_ready(study_metrics(predictions, metrics)), []
     again, missing = windows_again(predictions, metrics, labels), []
-    for method in ("baseline", "peer"):
+    for method in BESIDE:
         if method in metrics and f"{method}_{labels[0]}" not in predictions:
             missing.append(method)
     if "events" in metrics:
@@ -65,7 +66,7 @@ def windows_again(predictions: pd.DataFrame, metrics: dict, labels: tuple) -> di
         again[split]["false_windows_per_empty_hour"] = false_windows_per_empty_hour(part, metrics["thresholds"], labels, window_s, step_s)
     test = predictions[predictions["split"] == "test"]
     again["reliability"] = {label: reliability(test[f"prob_{label}"].to_numpy(), test[f"target_{label}"].to_numpy()) for label in labels}
-    for method in ("baseline", "peer"):
+    for method in BESIDE:
         if method in metrics and f"{method}_{labels[0]}" in predictions:
             swapped = test.assign(**{f"prob_{label}": test[f"{method}_{label}"] for label in labels})
             again[method] = evaluate_windows(swapped, metrics[method]["thresholds"], labels)

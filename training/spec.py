@@ -32,7 +32,7 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 STUDIES = ("leak", "sites", "boats", "size")
 KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
 NOISES = ("white", "ship")
-ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -96,6 +96,7 @@ class Experiment:
     learning_rate: float = 4e-3
     windows_per_epoch: int | None = None
     patience: int = 6
+    quantise_epochs: int = 0             # more epochs that feel the rounding to int8; the int8 network is judged beside the float one, see training/quantisation_aware.py
     seed: int = 0
     target_precision: float | None = None  # aim of the thresholds; None: highest F1
     pool: str = "mean"                   # of a clip's windows: mean or max of the logits
@@ -163,6 +164,8 @@ class Experiment:
             raise BadExperiment(f"{where}: target_precision is {self.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
         if self.noised is not None:
             self._check_noised(where)
+        if self.quantise_epochs:
+            self._check_quantised(where)
         for entry in self.clips:
             if isinstance(entry, dict) and "kaggle" in entry:
                 check_keys(entry, list(KAGGLE), f"{where}, clips")
@@ -184,6 +187,15 @@ class Experiment:
             raise BadExperiment(f"{where}: snr_db is {self.noised['snr_db']!r}; give a list of numbers")
         if self.kind != "contest":
             raise BadExperiment(f"{where}: only clips with `kaggle` can be mixed with noise; take it out")
+
+    def _check_quantised(self, where: str) -> None:
+        """Quantisation-aware epochs: a whole number of them, where a template runs them, for a network that knows the way."""
+        if not isinstance(self.quantise_epochs, int) or self.quantise_epochs < 0:
+            raise BadExperiment(f"{where}: quantise_epochs is {self.quantise_epochs}; give a whole number, 0 for none")
+        if self.kind not in ("simulated", "annotations", "study") or self.study not in (None, "size"):
+            raise BadExperiment(f"{where}: quantise_epochs means nothing here; it is for experiments with windows and for study: size")
+        if not self.backbone.startswith(("mobilenet_v3_small", "resnet18", "timm:")) and self.kind != "study":
+            raise BadExperiment(f"{where}: quantise_epochs needs a picture network; give backbone: mobilenet_v3_small.8 or resnet18, not {self.backbone}")
 
     @property
     def kind(self) -> str:

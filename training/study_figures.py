@@ -9,7 +9,7 @@ import pandas as pd
 from training.evaluate import call_labels, with_probabilities
 from training.figures import axes
 from training.metrics import mean_known
-from training.study import study_metrics, study_table
+from training.study import study_metrics, study_table, trainings_of
 from training.thresholds import sigmoid
 
 
@@ -55,18 +55,30 @@ def label_table(metrics: dict) -> pd.DataFrame:
 
 
 def with_sizes(predictions: pd.DataFrame, metrics: dict, nets: dict, data, spec, folder: Path) -> tuple[pd.DataFrame, dict]:
-    """A study of sizes completed: each network exported and quantised to int8, both measured; the int8 answers are judged as trainings of their own."""
+    """A study of sizes completed: each network exported and quantised to int8, both measured; the int8 answers are judged as trainings of their own. A training with
+    `quantise_epochs` is also trained on for int8: "NAME, int8 (trained for it)"."""
     from training.quantise import measured
 
     profile, parts, sizes, limits = data.profile, [predictions], {}, dict(metrics["thresholds"])
-    test = data.rows(split="test")
-    train = data.rows(split="train")
+    test, train = data.rows(split="test"), data.rows(split="train")
     some = train.iloc[np.sort(np.random.default_rng(spec.seed).permutation(len(train))[:256])]
+    specs = {part.name: part.spec for part in trainings_of(spec, data.manifest)}
+
+    def add(name: str, table: pd.DataFrame, of: str) -> None:
+        own = predictions[predictions["variant"] == of].reset_index(drop=True)
+        parts.append(table.assign(variant=name)[[c for c in predictions if c in table or c == "variant"]].join(own[[c for c in own if c.startswith("baseline_")]]))
+
     for name, net in nets.items():
+        kept = folder / "checkpoints" / name.replace(" ", "_").replace(",", "")
         sizes[name], sizes[f"{name}, int8"], logits = measured(net, profile, data, some, test, folder / "checkpoints" / f"{name.replace(' ', '_')}.onnx")
-        small = with_probabilities(test, sigmoid(logits), profile.labels, profile).assign(variant=f"{name}, int8")
-        own = predictions[predictions["variant"] == name].reset_index(drop=True)
-        parts.append(small[[c for c in predictions if c in small]].join(own[[c for c in own if c.startswith("baseline_")]]))
+        add(f"{name}, int8", with_probabilities(test, sigmoid(logits), profile.labels, profile), name)
         limits[f"{name}, int8"] = limits[name]
+        if specs[name].quantise_epochs:
+            from training.quantisation_aware import int8_beside
+
+            trained = f"{name}, int8 (trained for it)"
+            table, limits[trained], both = int8_beside(net, data, profile, specs[name], kept, kept / "int8.onnx")
+            sizes[trained] = both["int8"]
+            add(trained, table, name)
     joined = pd.concat(parts, ignore_index=True)
     return joined, study_metrics(joined, metrics | {"thresholds": limits, "sizes": sizes})

@@ -1,0 +1,114 @@
+"""Quantisation-aware training: the network learns on, becomes int8, is small, and answers nearly as it did."""
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.training_toy import PROFILE, toy_dataset
+from training.backbones import make_net
+from training.evaluate import evaluate_windows, json_ready
+from training.experiment import beside
+from training.quantisation_aware import CannotQuantise, export_int8, int8_beside, prepared
+from training.quantise import answer, example_of, export_windows
+from training.recompute import unlike, windows_again
+from training.spec import BadExperiment, Experiment
+
+BACKBONE = "mobilenet_v3_small.2"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def squares(count, seed):
+    """Windows of noise in which some labels are there as a bright rectangle in bands of their own."""
+    drawn = torch.Generator().manual_seed(seed)
+    x, target = torch.randn(count, 1, 96, 192, generator=drawn), (torch.rand(count, 5, generator=drawn) < 0.4).float()
+    for k in range(5):
+        x[:, 0, 10 + 15 * k:20 + 15 * k, 40:120] += 2.0 * target[:, k, None, None]
+    return x.clamp(-2, 4), target
+
+
+def learn(net, steps, rate):
+    optimiser = torch.optim.AdamW(net.train().parameters(), rate)
+    for step in range(steps):
+        x, target = squares(16, step)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(x)[0], target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def nets():
+    """A network that learnt a little, and the same one trained on as int8."""
+    torch.manual_seed(0)
+    net = learn(make_net(BACKBONE, PROFILE), 20, 4e-3)
+    return net, learn(prepared(net, squares(16, 100)[0]), 6, 1e-4)
+
+
+def test_the_int8_network_is_small_and_answers_nearly_as_the_float_one(nets, tmp_path):
+    import onnx
+
+    net, small = nets
+    x, target = squares(48, 999)
+    with torch.no_grad():
+        exact, rounded = net(x)[0].numpy(), small(x)[0].numpy()
+    written, whole = export_int8(small, PROFILE, tmp_path / "int8.onnx"), export_windows(net, PROFILE, tmp_path / "float.onnx")
+    assert np.sqrt(np.mean((answer(written, x.numpy()) - rounded) ** 2)) < 0.1 * rounded.std()
+    assert np.corrcoef(exact.ravel(), answer(written, x.numpy()).ravel())[0, 1] > 0.9
+    model = onnx.load(str(written))
+    kinds = {i.data_type for i in model.graph.initializer if np.prod(i.dims) > 300}
+    assert kinds == {onnx.TensorProto.INT8}, "every larger tensor is int8"
+    assert sum(np.prod(i.dims) for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8) > 0.9 * sum(p.numel() for p in net.parameters() if p.ndim > 1)
+    assert written.stat().st_size < whole.stat().st_size
+
+
+def test_ranges_are_learnt_in_training_and_rest_in_use(nets):
+    small = nets[1]
+    before = {k: v.clone() for k, v in small.state_dict().items()}
+    with torch.no_grad():
+        small.eval()(100 * squares(4, 1)[0])
+    assert all(torch.equal(v, before[k]) for k, v in small.state_dict().items())
+    again = prepared(nets[0], squares(16, 100)[0])
+    start = {k: v.clone() for k, v in again.state_dict().items() if k.endswith("max_val")}
+    again.train()(100 * squares(4, 1)[0])
+    assert any(not torch.equal(v, start[k]) for k, v in again.state_dict().items() if k in start)
+
+
+def test_weights_lie_on_seven_bits(nets):
+    for module in nets[1].modules():
+        if hasattr(module, "weight_fake_quant"):
+            rounding = module.weight_fake_quant
+            steps = (rounding(module.weight) / rounding.scale.reshape(-1, *[1] * (module.weight.ndim - 1))).detach()
+            assert torch.allclose(steps, steps.round(), atol=1e-3) and steps.abs().max() <= 64.01
+
+
+def test_an_experiment_judges_its_int8_network_beside_and_the_figures_come_again(tmp_path):
+    data = toy_dataset(tmp_path / "d", seconds=4)
+    spec = Experiment.from_dict({"name": "toy", "backbone": BACKBONE, "quantise_epochs": 1, "epochs": 1, "batch_size": 8, "windows_per_epoch": 8})
+    net = make_net(BACKBONE, PROFILE).eval()
+    table, limits, sizes = int8_beside(net, data, PROFILE, spec, tmp_path)
+    assert (tmp_path / "model_int8.onnx").stat().st_size / 1000 == sizes["int8"]["kB"] < sizes["float32"]["kB"] and sizes["int8"]["windows per s"] > 0
+    assert set(limits) == set(PROFILE.labels) and len(table) == len(data.rows(split="test"))
+    validation = data.rows(split="validation").assign(**{f"prob_{label}": np.float32(0.5) for label in PROFILE.labels})
+    predictions, metrics = beside(pd.concat([validation, table], ignore_index=True), {"labels": list(PROFILE.labels), "thresholds": limits}, {"int8": table}, {"int8": limits}, PROFILE.labels)
+    again = json_ready(windows_again(predictions, metrics, PROFILE.labels))
+    said = {key: value for key, value in json_ready(metrics["int8"]).items() if key != "thresholds"}
+    assert list(unlike(said, again["int8"], "", 1e-6)) == []
+    assert metrics["int8"]["all"]["macro"] == evaluate_windows(table, limits, PROFILE.labels)["all"]["macro"]
+
+
+def test_what_cannot_be_trained_for_int8_is_named():
+    with pytest.raises(CannotQuantise, match="MultiOutputResNet"):
+        prepared(make_net("resnet", PROFILE, 8), example_of(PROFILE))
+    for given, said in (({"quantise_epochs": 2}, "not resnet"), ({"quantise_epochs": -1, "backbone": BACKBONE}, "whole number"), ({"quantize_epochs": 2}, "did you mean 'quantise_epochs'"),
+                        ({"quantise_epochs": 2, "backbone": "resnet18", "study": "boats"}, "study: size")):
+        with pytest.raises(BadExperiment, match=said):
+            Experiment.from_dict({"name": "t"} | given)
+    assert Experiment("t").digest() == Experiment.from_dict({"name": "t", "quantise_epochs": 0}).digest()
