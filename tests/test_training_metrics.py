@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.metrics import (bootstrap, counts, event_metrics, false_events_per_empty_hour, judge_events, recall_by_snr, roc_auc, union,
+from training.metrics import (average_precision, bootstrap, counts, event_metrics, false_events_per_empty_hour, judge_events, recall_by_snr, roc_auc, union,
                               window_metrics)
 from training.thresholds import best_threshold, choose, platt, reliability, sigmoid
 
@@ -145,3 +145,15 @@ def test_clear_calls_leaves_out_what_is_faint_and_nothing_else():
     table = pd.DataFrame({"target_A": [1.0, 1.0, 0.0, np.nan], "snr_A": [7.0, 12.0, np.nan, 3.0]})
     np.testing.assert_array_equal(clear_calls(table, ("A",))["target_A"], [np.nan, 1, 0, np.nan])
     np.testing.assert_array_equal(table["target_A"], [1, 1, 0, np.nan])
+
+
+@pytest.mark.parametrize("n, steps", [(5, 2), (60, 3), (500, 1000)])
+def test_average_precision_and_roc_auc_are_those_of_scikit_learn(n, steps):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    rng = np.random.default_rng(n)
+    truth, score = np.append(rng.integers(0, 2, n), [0, 1]).astype(float), np.round(rng.random(n + 2) * steps) / steps  # ties
+    assert average_precision(truth, score) == pytest.approx(average_precision_score(truth, score), abs=1e-12)
+    assert roc_auc(truth, score) == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
+    with pytest.raises(ValueError, match="NaN"):
+        roc_auc(truth, np.append(score[1:], np.nan))
