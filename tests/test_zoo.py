@@ -1,12 +1,19 @@
 """The zoo's table of all networks: what it takes from results folders, and what it measures by itself."""
+import json
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from preprocessing.upcalls import simulate_upcalls
 from spectrogram.profile import load_profile
-from training import zoo
+from training import embedding_tasks, zoo
 from training.backbones import make_net
 from training.overview import overview
+from training.run import RESULTS, ROOT, execute
 
+NOTEBOOK = ROOT / "training" / "11_zoo.ipynb"
 ROWS = zoo.zoo_table()
 
 
@@ -41,3 +48,23 @@ def test_each_network_is_measured_once_on_the_picture_that_it_saw():
     table = zoo.measured(some, 1)
     assert len(table) == len({(r["network"], r["spec"].front_end().n_bands, r["spec"].front_end().window_frames) for r in some.to_dict("records")})
     assert table["kB"].is_monotonic_increasing and (table["windows_per_s"] > 0).all() and zoo.plot_sizes(table).get_xscale() == "log"
+
+
+def test_the_notebook_says_plainly_that_real_clips_are_not_there_and_shows_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    simulate_upcalls(tmp_path / "contest", 3, 8, 6, 0.5)
+    kept = tmp_path / "results" / "right_whale_watkins"
+    kept.mkdir(parents=True), (tmp_path / "sound").mkdir()
+    for name in ("metrics.json", "parameters.yaml"):
+        shutil.copy(RESULTS / "right_whale_watkins" / name, kept)
+    networks = [{"name": "own", "backbone": "resnet", "width": 8}, {"name": "numbers", "backbone": "descriptors"}, {"name": "statistics", "backbone": "statistics of the picture"}]
+    told = {"results_dir": str(tmp_path / "results"), "data_dir": str(tmp_path / "data"), "out_dir": str(tmp_path / "out"), "recordings": str(tmp_path / "sound"), "draws": 10, "progress": False,
+            "upcalls": {"kaggle": str(tmp_path / "contest"), "block_clips": 6, "guard_clips": 0}, "networks": networks, "pairs": [["own", "statistics"], ["numbers", "own"]]}
+    execute(NOTEBOOK, tmp_path / "zoo.ipynb", told, progress=False)
+    text = (tmp_path / "zoo.ipynb").read_text(encoding="utf-8")
+    assert "The real clips are not here" in text and "left out: numbers" in text and "own against statistics" in text and '"output_type": "error"' not in text
+    answers, figures = (pd.read_parquet(tmp_path / "out" / f"{what}_upcalls.parquet") for what in ("answers", "figures"))
+    again = embedding_tasks.figures(answers, ("UpCall",), 10)
+    pd.testing.assert_frame_equal(again, figures, check_dtype=False, rtol=1e-4)
+    assert not (tmp_path / "out" / "answers_species.parquet").exists() and len(pd.read_parquet(tmp_path / "out" / "compared.parquet")) == 1
+    assert all(not cell.get("outputs") for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"])

@@ -34,11 +34,11 @@ GROUPED, ROWS = "grouped", "row-wise (a leak)"
 KEY = ["network", "method", "split"]
 WINDOWS_EACH = 4                           # of a clip
 
-# Ten species of the Watkins collection, by recording session, in the band that every recorder here holds, so that the sample rate says nothing.
+# Eight species of the Watkins collection, by recording session, in the band that every recorder here holds, so that the sample rate says nothing. Species of one session alone are
+# left out: whoever is judged on it was trained on none.
 SPECIES = {"name": "zoo_species", "profile": "watkins", "bands": {"high_hz": 3800}, "clips": [{"folder": "watkins", "label": "species", "group": "source"}],
-           "labels": ["beluga", "bowhead", "false_killer_whale", "humpback", "killer_whale", "long_finned_pilot_whale", "melon_headed_whale", "north_atlantic_right_whale",
-                      "short_finned_pilot_whale", "sperm_whale"],
-           "names": {"fin_whale": "leave out", "minke": "leave out", "southern_right_whale": "leave out", "*": "="}, "split": {"kind": "grouped", "by": "group", "folds": 5}}
+           "labels": ["beluga", "false_killer_whale", "humpback", "killer_whale", "long_finned_pilot_whale", "north_atlantic_right_whale", "short_finned_pilot_whale", "sperm_whale"],
+           "names": {"bowhead": "leave out", "melon_headed_whale": "leave out", "fin_whale": "leave out", "minke": "leave out", "southern_right_whale": "leave out", "*": "="}, "split": {"kind": "grouped", "by": "group", "folds": 5}}
 # Simulated up-calls by whole hours, of another seed than the experiments' (1), so that no trunk was trained on these hours.
 UPCALLS = {"name": "zoo_upcalls", "profile": "right_whale", "clips": [{"kaggle": "simulated", "hours": 16, "clips_per_hour": 30, "seed": 7}], "names": {"up-call": "UpCall", "*": None},
            "split": {"kind": "grouped", "by": "group", "folds": 4}}
@@ -140,7 +140,7 @@ def figures(answers: pd.DataFrame, labels: tuple, draws: int = 100) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def gain(answers: pd.DataFrame, one: str, other: str, labels: tuple, method: str = PROBE, draws: int = 200, seed: int = 0) -> dict:
+def gain(answers: pd.DataFrame, one: str, other: str, labels: tuple, method: str = PROBE, draws: int = 100, seed: int = 0) -> dict:
     """Macro average precision of one network less another's on the same clips, its 95 % interval over groups: whole groups are drawn again, the same for both."""
     chosen = answers[(answers["method"] == method) & (answers["split"] == GROUPED)]
     first, second = (chosen[chosen["network"] == name].set_index("recording") for name in (one, other))
