@@ -110,3 +110,14 @@ def test_a_task_on_simulated_clips_from_sound_to_figures(tmp_path, monkeypatch):
     same = gain(answers, "own", "own", task.labels, draws=5)
     assert same["difference"] == same["low"] == same["high"] == 0 and "not told apart" in sentence(same)
     assert embedding_tasks.plot_figures(table).get_xlabel() == "macro average precision"
+
+
+def test_a_trunk_that_was_trained_on_the_clips_that_are_judged_is_refused():
+    same = Experiment.from_dict(embedding_tasks.UPCALLS | {"clips": [{"kaggle": "simulated", "hours": 16, "seed": 1}]})
+    with pytest.raises(BadBackbone, match="right_whale_noise: trained on contest simulated 1"):
+        embedding_tasks.refuse_known("right_whale_noise", same)
+    with pytest.raises(BadBackbone, match="right_whale_watkins: trained on folder watkins"):
+        embedding_tasks.refuse_known("right_whale_watkins", Experiment.from_dict(embedding_tasks.SPECIES))
+    for weights in ("random", "beluga_default", "right_whale_noise", "cook_inlet/models/alexnet"):
+        embedding_tasks.refuse_known(weights, Experiment.from_dict(embedding_tasks.UPCALLS))
+    embedding_tasks.refuse_known("cook_inlet/models/alexnet", Experiment.from_dict(embedding_tasks.SPECIES))  # its belugas are judged, never trained on

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from preprocessing.dataset import DataSet
 from spectrogram.profile import Profile
@@ -22,12 +23,13 @@ from training.clip_experiment import clip_data
 from training.clip_folds import folds_of
 from training.clip_verdict import clip_metrics
 from training.clips import clip_table
-from training.contest_data import contest_data
+from training.contest_data import contest_data, copies_of
 from training.data import WindowSet, with_normalisation
-from training.embeddings import PROBE, RANDOM, backbone, embeddings, judged, of_clips, spread_windows
+from training.embeddings import PROBE, PUBLISHED, RANDOM, backbone, embeddings, judged, of_clips, spread_windows
 from training.metrics import average_precision, bootstrap, mean_known
+from training.run import RESULTS
 from training.saved import BadModel
-from training.spec import Experiment, Split
+from training.spec import KAGGLE, Experiment, Split
 
 STATISTICS = "statistics of the picture"   # the cheap baseline's numbers, no network at all
 GROUPED, ROWS = "grouped", "row-wise (a leak)"
@@ -48,12 +50,16 @@ UPCALLS = {"name": "zoo_upcalls", "profile": "right_whale", "clips": [{"kaggle":
 class Task:
     """Clips to tell apart: windows of a data set (rows of its manifest), and a row for each clip with group, fold and target_LABEL."""
 
-    name: str
+    spec: Experiment
     profile: Profile
     data: DataSet
     rows: pd.DataFrame
     clips: pd.DataFrame
     simulated: bool
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
 
     @property
     def labels(self) -> tuple:
@@ -75,23 +81,39 @@ def task_of(spec: Experiment, data_folder: str | Path, windows_each: int = WINDO
     profile, same = spec.front_end(), None
     if spec.kind == "contest":
         table = clip_table(spec, profile)
-        data = contest_data(table, profile, Path(data_folder))
+        data, same = contest_data(table, profile, Path(data_folder)), copies_of(table)
     else:
         table, data = clip_data(spec, profile, Path(data_folder), progress)
         same = table.attrs["same"]
     rows = spread_windows(data.manifest.reset_index(drop=True), windows_each)
     clips = rows.drop_duplicates("recording").reset_index(drop=True)
     clips["fold"] = clips["recording"].map(folds_of(clips, spec.split, spec.seed, same)).to_numpy()
-    return Task(spec.name, profile, data, rows, clips, "simulated" in table and bool(table["simulated"].all()))
+    return Task(spec, profile, data, rows, clips, "simulated" in table and bool(table["simulated"].all()))
 
 
 def embedded(task: Task, network: dict) -> np.ndarray:
     """(clips, size) of one network; `training.embeddings.backbone` says what it raises."""
     if network["backbone"] == STATISTICS:
         return of_clips(features(task.data, task.rows, task.profile), task.rows)
-    profile = with_normalisation(task.profile, network.get("normalisation"))
-    net = backbone(network["backbone"], profile, network.get("weights", RANDOM), network.get("width", 16))
+    profile, weights = with_normalisation(task.profile, network.get("normalisation")), network.get("weights", RANDOM)
+    refuse_known(weights, task.spec)
+    net = backbone(network["backbone"], profile, weights, network.get("width", 16))
     return of_clips(embeddings(net, WindowSet(task.data, task.rows, profile)), task.rows)
+
+
+def refuse_known(weights: str, spec: Experiment, results: Path = RESULTS) -> None:
+    """BadBackbone where weights were trained on the clips that an experiment judges: the same folder, or the same simulated hours."""
+    told = results / weights.split("/")[0] / "parameters.yaml"
+    if weights in (RANDOM, PUBLISHED) or not told.exists():
+        return
+    trained = Experiment.from_dict(yaml.safe_load(told.read_text(encoding="utf-8")))
+    if trained.kind != "detections" and (shared := sources(trained) & sources(spec)):  # of checked detections, clips are judged and never trained on
+        raise BadBackbone(f"weights of {weights}: trained on {' '.join(map(str, sorted(shared)[0]))}, of which clips are judged here; take others, or other clips (of simulated ones, another seed)")
+
+
+def sources(spec: Experiment) -> set[tuple]:
+    """Where an experiment's clips come from."""
+    return {("contest", str(entry["kaggle"]), (KAGGLE | entry)["seed"]) if "kaggle" in entry else ("folder", entry["folder"]) for entry in spec.clips}
 
 
 def answers_of(task: Task, networks: list[dict], progress: bool = False) -> tuple[pd.DataFrame, dict[str, str]]:
