@@ -53,13 +53,16 @@ def season(n, profile):
 
 def write_parts(tables, n, folder):
     """A part for each of the first n recordings; (file, fingerprint) as `join_parts` wants them."""
+    import pyarrow as pa
+
     from pipeline.parts import pack
 
     folder.mkdir()
     each, parts = {"events": 2, "windows": MINUTES, "levels": MINUTES, "effort": 1}, []
+    columns = {name: pa.Table.from_pandas(frame.iloc[:n * each[name]], preserve_index=False).combine_chunks() for name, frame in tables.items()}
     for k in range(n):
         path = folder / f"{k:06d}.zip"
-        path.write_bytes(pack({name: frame.iloc[k * each[name]:(k + 1) * each[name]].reset_index(drop=True) for name, frame in tables.items()}, {"fingerprint": "season"}))
+        path.write_bytes(pack({name: table.slice(k * each[name], each[name]) for name, table in columns.items()}, {"fingerprint": "season"}))
         parts.append((path, "season"))
     return parts
 

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         table = run_multi_file_pipeline(
             a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
             level_row_s=a.level_row_s, workers=a.workers, scheduler=a.scheduler, watch=a.watch, settle_s=a.settle_s, device=a.device, csv=a.csv,
-            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise)
+            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise, split_s=a.split_s)
     except (ValueError, OSError, PartChanged) as error:  # nothing there, wrong arguments, a model that does not fit, a folder that cannot be written
         print(error, file=sys.stderr)
         return 2
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", action="append", default=[], metavar="LABEL=P", help="override a threshold, e.g. Whistle=0.7; may be repeated")
     parser.add_argument("--level-row-s", type=int, default=60, help="seconds averaged in each row of levels (default 60)")
     parser.add_argument("--workers", type=int, help="processes, one core each (default: as many as there are cores and memory for)")
+    parser.add_argument("--split-s", type=float, help="cut recordings longer than so many seconds into stretches that workers share; inf: never (default: two hours, "
+                        "where there are few recordings for many workers)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://head:8786 (default: DASK_SCHEDULER_ADDRESS in .env, else this machine)")
     parser.add_argument("--watch", action="store_true", help="go on and take up files as a recorder finishes them, until Ctrl-C")
     parser.add_argument("--settle-s", type=float, default=10.0, help="with --watch: a file is finished when it has rested so long (default 10)")

@@ -3,6 +3,7 @@
 On disk, below the output folder:
 - `parts/KEY.zip`: each recording's own tables (`pipeline.parts`). The file is the done mark: a recording is done when its part carries the fingerprint
   of this run, else it is done anew.
+- `parts/stretches/`: what was made of stretches of long recordings, until their parts are written (`pipeline.splitting`).
 - `parts/claims/`: who works on what now (`pipeline.claims`).
 - `raven/KEY.Table.1.selections.txt`: a Raven selection table for each recording.
 - `events.parquet`, `windows.parquet`, `levels.parquet`, `effort.parquet`: all parts joined (`pipeline.join`), rewritten at the end of each run.
@@ -55,7 +56,7 @@ class Archive:
     def _make_folders(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name in ("parts", "parts/claims", "raven"):
+            for name in ("parts", "parts/claims", "parts/stretches", "raven"):
                 if not (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
                     raise OSError(None, "it leads to " + str((self.folder / name).resolve()))
         except OSError as error:
@@ -63,13 +64,24 @@ class Archive:
 
     def _sweep(self) -> None:
         """Remove drafts that killed runs left. Whoever still writes one has claimed it."""
-        for folder in (self.folder, self.folder / "parts", self.folder / "raven"):
+        for folder in (self.folder, self.folder / "parts", self.folder / "parts" / "stretches", self.folder / "raven"):
             for path in drafts_in(folder):
-                key = JOIN if folder == self.folder else path.name[1:].split(".zip.")[0].split(".Table.1.")[0]
+                key = JOIN if folder == self.folder else path.name[1:].split(".zip.")[0].split(".Table.1.")[0].split(".stretch-")[0]
                 if self.claims.take(key):
                     with suppress(OSError):
                         path.unlink()
                     self.claims.free(key)
+
+    def _sweep_stretches(self) -> None:
+        """Remove stretches of recordings that nobody works on: they were done whole, or are no longer there."""
+        folder = self.folder / "parts" / "stretches"
+        for path in folder.glob("*.stretch-*.zip"):
+            key = path.name.split(".stretch-")[0]
+            if not self.claims.holds(key) and self.claims.take(key):
+                path.unlink(missing_ok=True)
+                self.claims.free(key)
+        with suppress(OSError):
+            folder.rmdir()
 
     # -------------------------------------------------------------------------------------------- what is to do
 
@@ -88,6 +100,13 @@ class Archive:
 
     def raven_file(self, job: Job) -> Path:
         return self.folder / "raven" / f"{job.key}.Table.1.selections.txt"
+
+    def stretch_file(self, key: str, stretch) -> Path:
+        return self.folder / "parts" / "stretches" / f"{key}.stretch-{stretch}.zip"
+
+    def stretches_of(self, key: str) -> list[Path]:
+        """What was made of a recording's stretches."""
+        return sorted((self.folder / "parts" / "stretches").glob(f"{key}.stretch-*.zip"))
 
     def is_done(self, job: Job, found: dict | None = None) -> bool:
         """True if its part was made from the same input with the same settings, and it is no failure that another try could mend."""
@@ -166,6 +185,8 @@ class Archive:
         if self.raven or part.failed:
             write_raven_of(part.data, self.raven_file(job))
         write_part(part, self.part(job))
+        for path in self.stretches_of(job.key):
+            path.unlink(missing_ok=True)
         self._redone.add(job.key)
         self.claims.free(job.key)
 
@@ -175,6 +196,7 @@ class Archive:
             if times > SAY_AT_MOST:
                 self.say(f"{times - SAY_AT_MOST} more recordings, named in {self.folder / 'effort.parquet'}: {fault}")
         self.said.clear()
+        self._sweep_stretches()
         while not self.claims.take(JOIN):
             time.sleep(LOOK_S)
         try:

@@ -44,6 +44,9 @@ class Claims:
         self._held[key] = lock
         return True
 
+    def holds(self, key: str) -> bool:
+        return key in self._held
+
     def free(self, key: str) -> None:
         """Give it back."""
         lock = self._held.pop(key, None)

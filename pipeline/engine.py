@@ -7,9 +7,7 @@ A worker is a process that works on one recording at a time, on one core, with t
 themselves (from an address, or a path that is the same everywhere) and write nothing: parts come back to this process, the only one that writes the
 output.
 
-A recording stays whole on one worker. Its chunks of 16 s are shared among that worker's threads where there are fewer recordings than cores, with
-exact joins (`pipeline.single`); to share them among processes, the picture of every chunk would have to travel (290 MB for an hour of sound) to
-the one that finds regions and events in order of time. Recorders write files of minutes to hours, so there is always another file for another core.
+What an engine is given may also be a stretch of a long recording (`pipeline.splitting`): to an engine it is one more piece of work.
 """
 from __future__ import annotations
 
@@ -21,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.fetching import bring
 from pipeline.fingerprint import code_hash
 from pipeline.local_workers import LocalWorkers, sensible_workers
 from pipeline.parts import Job, Part, failed_part, finish
@@ -63,7 +60,7 @@ class ThisProcess:
                         if not more or job is None:
                             break
                         job = replace(job, threads=self.threads)
-                        waiting.append((job, pool.submit(bring, job.source, lambda: not self._stop)))
+                        waiting.append((job, pool.submit(job.bring, lambda: not self._stop)))
                     if waiting:
                         job, brought = waiting.popleft()
                         yield finish(job, brought.result, self.model)
@@ -146,7 +143,7 @@ class Cluster:
                     if not more or job is None:
                         break
                     if self.local and not job.source.remote:
-                        bring(job.source)  # the disk reads ahead for the worker
+                        job.bring()  # the disk reads ahead for the worker
                     running[self.client.submit(work, replace(job, threads=self.threads), self.ref, code, key=task_name(job), pure=False)] = job
                 finished = self._finished(list(running))
                 for future in finished:
@@ -213,14 +210,14 @@ def task_name(job: Job) -> str:
     Dask takes what stands before the hexadecimal digits for the kind, learns how long a piece of it takes, and gives the next to the worker with the
     least before it. With a kind for each recording it knew nothing, and two equal workers did five recordings and three.
     """
-    return f"recording-{uuid.uuid4().hex[:8]}-{job.key}"
+    return f"{'stretch' if job.stretch else 'recording'}-{uuid.uuid4().hex[:8]}-{job.key}"
 
 
 # ------------------------------------------------------------------------------------------------------------ the choice
 
 
 def plan(sizes: list[int], workers: int | None) -> tuple[int, int]:
-    """(processes, threads in each) for recordings of these sizes in bytes; one process: this one.
+    """(processes, threads in each) for recordings, or stretches of recordings, of these sizes in bytes; one process: this one.
 
     Nobody waits for processes to start when the work is done before they would have: little sound, or one recording.
     """

@@ -37,12 +37,12 @@ class Near:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def bring(source: Source, wanted: Callable[[], bool] = lambda: True) -> Near:
+def bring(source: Source, wanted: Callable[[], bool] = lambda: True, share: tuple[float, float] = (0.0, 1.0)) -> Near:
     """Fetch a remote recording, and its log, into a folder of its own; a local one is only announced to the disk.
 
     Parameters
     ----------
-    wanted : asked while it is fetched; False breaks off (InterruptedError).
+    wanted : asked while it is fetched; False breaks off (InterruptedError). share : from where to where a local one will be read, 0 to 1.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def bring(source: Source, wanted: Callable[[], bool] = lambda: True) -> Near:
         where the temporary folder is full. OSError: cannot be fetched, after some tries.
     """
     if not source.remote:
-        _announce(source.where)
+        _announce(source.where, *(round(source.size * at) for at in share))
         return Near(Path(source.where))
     near = Near(Path(), new_folder())
     try:
@@ -99,7 +99,7 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool]) -> Path:
     raise AssertionError("unreachable")
 
 
-def _announce(path: str) -> None:
+def _announce(path: str, first: int, last: int) -> None:
     """Let the system read ahead, so that the cores need not wait for the disk."""
     if not hasattr(os, "posix_fadvise"):
         return
@@ -108,7 +108,7 @@ def _announce(path: str) -> None:
     except OSError:
         return
     try:
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(handle, first, max(0, last - first), os.POSIX_FADV_WILLNEED)
     except OSError:
         pass
     finally:

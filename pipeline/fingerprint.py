@@ -15,7 +15,7 @@ from pipeline.provenance import settings_hash
 from spectrogram import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-STARTS = ("pipeline.single", "training.saved")  # what a recording passes through, and all that these import of ours ...
+STARTS = ("pipeline.single", "pipeline.stretches", "training.saved")  # what a recording passes through, and all that these import of ours ...
 NOT = ("plots", "debug", "explore", "provenance")  # ... but for pictures
 DIFFERENCES = {"input_size": "the file", "input_changed": "the file", "log": "its log", "start_utc": "start time", "settings": "settings",
                "thresholds": "thresholds", "model_id": "model", "profile_hash": "profile", "code": "code"}

@@ -16,11 +16,14 @@ import pandas as pd
 from pipeline.archive import Archive
 from pipeline.denoised import chosen as chosen_denoiser
 from pipeline.engine import Cluster, ThisProcess, plan
+from pipeline.joining import check_level_row
 from pipeline.overrides import read_overrides, strangers
+from pipeline.local_workers import sensible_workers
 from pipeline.parts import Job, Part
 from pipeline.progress import Bar, say
-from pipeline.single import check_level_row, load, override
+from pipeline.single import load, override
 from pipeline.sources import Source, find_recordings, list_recordings
+from pipeline.splitting import Splitter, limit_s, stretches
 from pipeline.watch import SETTLE_S, Ripening
 from pipeline.worker import model_ref
 from spectrogram.names import zone
@@ -31,7 +34,8 @@ JOIN_SHARE = 0.1  # of a watching run's time at most goes into joining tables an
 
 def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, thresholds=None, channel: int = 0, overrides=None, clock: str | None = None,
                             level_row_s: int = 60, workers: int | None = None, scheduler=None, watch: bool = False, settle_s: float = SETTLE_S,
-                            device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None) -> pd.DataFrame:
+                            device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None,
+                            split_s: float | None = None) -> pd.DataFrame:
     """Find and name the calls in a folder, a bucket or a web folder of recordings (any depth).
 
     Parameters
@@ -42,6 +46,8 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     workers : processes, one core each; none: as many as there are cores and memory for, and this process alone where there is little to do.
     scheduler : address of a Dask scheduler, or a Client; none: DASK_SCHEDULER_ADDRESS in `.env`, else this machine.
     watch : go on and take up files as a recorder finishes them, until Ctrl-C. settle_s : how long such a file must have rested.
+    split_s : recordings longer than this (seconds) are cut into stretches that workers share, with the same tables; none: two hours, where there are fewer
+        than four recordings for each of several workers; inf: none is. Remote and denoised recordings stay whole.
     csv, raven : also write CSV tables, Raven selection tables. again : do finished recordings anew, and try failed ones.
     The rest : as for `run_pipeline_single_audio`.
 
@@ -63,6 +69,7 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     denoise = str(Path(denoise).resolve()) if denoise is not None and Path(denoise).exists() else denoise  # a folder, wherever a worker stands
     denoised_by = chosen_denoiser(denoise, loaded)[1]
     check_level_row(level_row_s)
+    limit_s(split_s, 0, 1)
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: give 1 or more")
     archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s), "denoise": denoised_by}, zone(clock or os.environ.get("TIMEZONE")),
@@ -73,55 +80,76 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     try:
         if watch:
             with _engine([], workers, scheduler, model, loaded, profile, device) as engine:
-                finished = _watch(input_dir, archive, engine, settle_s, csv)
+                finished = _watch(input_dir, archive, engine, Splitter(archive, limit_s(split_s, 0, engine.workers)), settle_s, csv)
             return archive.join(finished, csv)
         jobs = [archive.job(source) for source in sources]
         todo = archive.to_do(jobs)
         if todo:
-            with _engine(todo, workers, scheduler, model, loaded, profile, device) as engine, Bar(todo, progress) as bar:
+            with _engine(_sizes(todo, loaded.profile, split_s, workers), workers, scheduler, model, loaded, profile, device) as engine, Bar(todo, progress) as bar:
+                splitter = Splitter(archive, limit_s(split_s, len(todo), engine.workers))
                 if engine.workers > 1:
                     todo.sort(key=lambda job: -job.source.size)  # the longest first, so that all end at about the same time
-                for done in _done(archive, engine, todo, bar.skip):
+                for done in _done(archive, engine, splitter, todo, bar.skip):
                     bar.show(*done)
         return archive.join(jobs, csv)
     finally:
         archive.claims.free_all()
 
 
-def _engine(todo: list[Job], workers: int | None, scheduler, model, loaded, profile, device):
+def _sizes(todo: list[Job], profile, split_s: float | None, workers: int | None) -> list[tuple[float, bool]]:
+    """(bytes, remote) of each piece of work there will be on this machine: of recordings, and of stretches of those that will be split."""
+    limit, pieces = limit_s(split_s, len(todo), workers or sensible_workers()), []
+    for job in todo:
+        cuts = [] if limit == float("inf") else stretches(job, profile, limit)
+        pieces += [(job.source.size / max(1, len(cuts)), job.source.remote)] * max(1, len(cuts))
+    return pieces
+
+
+def _engine(todo: list[tuple[float, bool]], workers: int | None, scheduler, model, loaded, profile, device):
     """Who does the work; see `pipeline.engine.plan`."""
     scheduler = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS") or None
     if scheduler is not None:
         return Cluster(model_ref(model, loaded, profile, device), loaded.profile, scheduler=scheduler)
-    processes, threads = plan([job.source.size for job in todo], workers)
+    processes, threads = plan([size for size, _ in todo], workers)
     if not todo and workers:  # a live folder
         processes, threads = workers, 1
     if processes == 1:
         return ThisProcess(loaded, threads)
-    return Cluster(model_ref(model, loaded, profile, device), loaded.profile, processes, threads, any(job.source.remote for job in todo))
+    return Cluster(model_ref(model, loaded, profile, device), loaded.profile, processes, threads, any(remote for _, remote in todo))
 
 
-def _done(archive: Archive, engine, jobs: Iterable[Job | None], elsewhere) -> Iterator[tuple[Job | None, Part | None]]:
-    """Have the jobs done and keep their parts. (None, None): nothing new just now."""
+def _done(archive: Archive, engine, splitter: Splitter, jobs: Iterable[Job | None], elsewhere) -> Iterator[tuple[Job | None, Part | None]]:
+    """Have the jobs done and keep their parts; also tells of stretches. (None, None): nothing new just now."""
     given: dict[str, Job] = {}
 
-    def ours():
+    def units():
         for job in archive.claimed(jobs, elsewhere):
-            if job is not None:
-                given[job.key] = job
-            yield job
+            yield from [None] if job is None else splitter.units(job)
+            while splitter.whole:
+                yield splitter.whole.popleft()
+        while splitter.open:
+            yield splitter.whole.popleft() if splitter.whole else None
+
+    def ours():
+        for unit in units():
+            if unit is not None:
+                given[unit.key] = unit
+            yield unit
 
     with closing(engine.parts(ours())) as parts:
         for part in parts:
             if part is None:
                 yield None, None
             else:
-                job = given.pop(part.key)
+                unit = given.pop(part.key)
+                (splitter if unit.stretch else archive).keep(part, unit)
+                yield unit, part
+            for job, part in splitter.joined():
                 archive.keep(part, job)
                 yield job, part
 
 
-def _watch(input_dir, archive: Archive, engine, settle_s: float, csv: bool) -> list[Job]:
+def _watch(input_dir, archive: Archive, engine, splitter: Splitter, settle_s: float, csv: bool) -> list[Job]:
     """Take up files as they are finished, until Ctrl-C; join the tables now and then. Returns what was done."""
     finished: dict[str, Job] = {}
     ripening, fresh, joined, cost_s = Ripening(settle_s), False, time.monotonic(), 0.0
@@ -145,8 +173,8 @@ def _watch(input_dir, archive: Archive, engine, settle_s: float, csv: bool) -> l
 
     say(f"watching {input_dir}; Ctrl-C ends it")
     try:
-        for job, part in _done(archive, engine, arriving(), lambda job: finished.update({job.source.name: job})):
-            if job is not None:
+        for job, part in _done(archive, engine, splitter, arriving(), lambda job: finished.update({job.source.name: job})):
+            if job is not None and not job.stretch:
                 finished[job.source.name], fresh = job, True
                 say(f"{job.source.name}: {'failed' if part.failed else f'{part.sound_s:.0f} s done'}")
             elif fresh and time.monotonic() - joined > cost_s / JOIN_SHARE:

@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.drafts import draft
-from pipeline.fetching import Near, OutOfRoom
+from pipeline.fetching import Near, OutOfRoom, bring
 from pipeline.single import run_pipeline_single_audio
 from pipeline.sources import Source
+from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, typed, window_types, write_raven
 from spectrogram.recording import BadRecording, Recording
 
@@ -34,7 +35,7 @@ _ONE = threading.Lock()  # a process works on one recording; a second thread may
 
 @dataclass(frozen=True)
 class Job:
-    """A recording to be done, with all that decides its tables.
+    """A recording to be done, or a stretch of one, with all that decides its tables.
 
     recording : serial, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
@@ -51,15 +52,27 @@ class Job:
     made: dict
     threads: int = 1
     denoise: str | None = None
+    stretch: Stretch | None = None
 
     @property
     def fingerprint(self) -> str:
         return self.made["fingerprint"]
 
+    def bring(self, wanted=lambda: True) -> Near:
+        """`pipeline.fetching.bring` for what of the recording is to be done."""
+        return bring(self.source, wanted, self.stretch.share if self.stretch else (0.0, 1.0))
+
+    def open(self, path: Path, kind=None) -> Recording:
+        """The recording that lies at `path`, with this run's start time and calibration."""
+        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.recording["serial"], clock=self.clock)
+        recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
+        return recording
+
 
 @dataclass(frozen=True)
 class Part:
-    """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length."""
+    """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
+    Of a stretch: what was made of it."""
 
     key: str
     data: bytes = field(repr=False)
@@ -99,7 +112,7 @@ def finish(job: Job, brought, model) -> Part:
         return failed_part(job, reason, model.profile)
     try:
         with _ONE:
-            return make_part(job, near, model)
+            return make_stretch(job, near, model) if job.stretch else make_part(job, near, model)
     finally:
         near.let_go()
 
@@ -108,8 +121,7 @@ def make_part(job: Job, near: Near, model) -> Part:
     """Process a recording that lies here; a fault is what its part says, never an exception."""
     try:
         job.source.name.encode("utf-8")
-        recording = Recording(near.path, job.channel, job.given.get("start_utc"), job.recording["serial"], clock=job.clock)
-        recording.sensitivity_db, recording.calibrated = job.recording["sensitivity_db"], job.recording["calibrated"]
+        recording = job.open(near.path)
         threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
         result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name,
                                            denoise=job.denoise)
@@ -118,8 +130,22 @@ def make_part(job: Job, near: Near, model) -> Part:
     except Exception as error:
         lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)
+    return part_of(job, result)
+
+
+def part_of(job: Job, result) -> Part:
+    """A recording's result as its part."""
     frames = {table: getattr(result, table) for table in TABLES}
-    return Part(job.key, pack(frames, job.made), faults=tuple(recording.faults), sound_s=float(result.effort["duration_s"].iloc[0]))
+    return Part(job.key, pack(frames, job.made), faults=tuple(result.recording.faults), sound_s=float(result.effort["duration_s"].iloc[0]))
+
+
+def make_stretch(job: Job, near: Near, model) -> Part:
+    """What can be made of a stretch of a recording by itself; whatever is wrong with it will be said when the recording is done whole."""
+    try:
+        data, sound_s = pack_stretch(job.stretch, lambda kind: job.open(near.path, kind), model, max(1, job.threads), job.fingerprint)
+    except Exception as error:
+        return Part(job.key, b"", failed=_why(job, near, error))
+    return Part(job.key, data, sound_s=sound_s)
 
 
 def _readable(path: Path) -> bool:
@@ -158,14 +184,15 @@ def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
 # ------------------------------------------------------------------------------------------------------------ the file
 
 
-def pack(frames: dict[str, pd.DataFrame], made: dict) -> bytes:
-    """Tables and footer as the bytes of a part."""
+def pack(frames: dict, made: dict) -> bytes:
+    """Tables (DataFrames, or as Arrow has them) and footer as the bytes of a part."""
     import pyarrow as pa
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for table, frame in frames.items():
-            arrow, sink = pa.Table.from_pandas(frame, preserve_index=False), pa.BufferOutputStream()
+            arrow = pa.Table.from_pandas(frame, preserve_index=False) if isinstance(frame, pd.DataFrame) else frame
+            sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, arrow.schema) as stream:
                 stream.write_table(arrow)
             archive.writestr(zipfile.ZipInfo(f"{table}.arrow"), sink.getvalue(), zipfile.ZIP_DEFLATED, 1)  # without a time: same tables, same bytes

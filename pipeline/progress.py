@@ -22,6 +22,7 @@ class Bar:
         from tqdm.auto import tqdm
 
         self.n, self.total, self.sound_s, self.began = 0, len(jobs), 0.0, time.monotonic()
+        self._stretches: dict[str, tuple[int, float]] = {}  # recording -> bytes and seconds of its stretches, shown already
         self.bar = tqdm(total=sum(max(job.source.size, 0) for job in jobs), unit="B", unit_scale=True, disable=not show, smoothing=0.1,
                         bar_format="{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}")
         self._show()
@@ -33,10 +34,18 @@ class Bar:
         self.bar.close()
 
     def show(self, job=None, part=None) -> None:
-        """A recording is done, or time has passed."""
+        """A recording is done, or a stretch of one is made, or time has passed."""
         if job is not None:
-            self.n, self.sound_s = self.n + 1, self.sound_s + part.sound_s
-            self.bar.update(max(job.source.size, 0))
+            name, size, sound_s = job.source.name, max(job.source.size, 0), part.sound_s
+            shown, shown_s = self._stretches.pop(name, (0, 0.0))
+            if job.stretch:
+                first, last = job.stretch.share
+                size = int(size * (last - first))
+                self._stretches[name] = shown + size, shown_s + sound_s
+            else:
+                self.n, size, sound_s = self.n + 1, size - shown, sound_s - shown_s
+            self.sound_s += sound_s
+            self.bar.update(size)
         self._show()
 
     def skip(self, job) -> None:

@@ -23,6 +23,12 @@ class WindowCutter:
         self._held = np.empty((0, profile.n_bands), np.float32)
         self.count = 0
 
+    def begin_after(self, picture_db: np.ndarray, first_frame: int) -> None:
+        """As if a recording had been pushed up to the end of this picture, which begins at its frame `first_frame`; it has to be as long as a window."""
+        end = first_frame + len(picture_db)
+        self.count = max(0, (end - self.size) // self.step + 1)
+        self._held = picture_db[self.count * self.step - first_frame:]
+
     def push(self, picture_db: np.ndarray, final: bool) -> np.ndarray:
         """Windows complete so far: a view (n, frames, bands)."""
         held = np.concatenate([self._held, picture_db]) if len(self._held) else picture_db

@@ -6,7 +6,6 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.fetching import bring
 from pipeline.fingerprint import code_hash
 from pipeline.parts import Job, Part, finish
 from pipeline.single import load
@@ -51,7 +50,7 @@ _LOADED: dict[ModelRef, object] = {}
 
 
 def work(job: Job, ref: ModelRef, code: str) -> Part:
-    """What a worker does with a recording.
+    """What a worker does with a recording, or a stretch of one.
 
     Raises
     ------
@@ -64,7 +63,7 @@ def work(job: Job, ref: ModelRef, code: str) -> Part:
         keep_freed_memory()
         _LOADED.clear()
         _LOADED[ref] = _load(ref)
-    return finish(job, lambda: bring(job.source), _LOADED[ref])
+    return finish(job, job.bring, _LOADED[ref])
 
 
 def _load(ref: ModelRef):

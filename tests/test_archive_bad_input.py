@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import pipeline.single
 from pipeline import run_multi_file_pipeline
 from pipeline.tables import TABLES
+from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import load_profile
 from tests.toy_faults import RATE, UNUSABLE, USABLE, clipping, not_numbers, truncated, zero_bytes
 from tests.toy_model import ToyModel
@@ -179,7 +179,7 @@ def test_a_file_that_vanishes_is_a_failure_of_its_own(when, tmp_path, monkeypatc
 def test_a_fault_nobody_thought_of_does_not_stop_the_run(tmp_path, monkeypatch, capsys):
     for name in (NAME, GOOD):
         write(tmp_path / "in" / name, noise(2, 8000), 8000)
-    process = pipeline.single.SpectrogramGenerator.process
+    process = SpectrogramGenerator.process
 
     def break_once(self, chunk, rate_hz, sensitivity_db):
         if not (tmp_path / "broken").exists():
@@ -187,7 +187,7 @@ def test_a_fault_nobody_thought_of_does_not_stop_the_run(tmp_path, monkeypatch, 
             raise ZeroDivisionError("a defect of ours")
         return process(self, chunk, rate_hz, sensitivity_db)
 
-    monkeypatch.setattr(pipeline.single.SpectrogramGenerator, "process", break_once)
+    monkeypatch.setattr(SpectrogramGenerator, "process", break_once)
     summary = run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False).set_index("recording")
     assert summary["status"].to_dict() == {NAME: "failed", GOOD: "ok"}
     assert "could not be processed (ZeroDivisionError: a defect of ours)" in capsys.readouterr().out

@@ -18,6 +18,7 @@ import pytest
 from pipeline import engine, local_workers, run_multi_file_pipeline
 from pipeline.engine import Cluster, plan
 from pipeline.fingerprint import code_hash, deciding_modules
+from pipeline.stretches import Stretch
 from pipeline.tables import TABLES
 from pipeline.worker import NoWorkers, model_ref, work
 from tests.s3_server import s3_server
@@ -69,9 +70,10 @@ def scheduler(tmp_path_factory):
             head.wait()
 
 
-def test_a_scheduler_in_another_process_gives_the_same_tables(season, tmp_path, scheduler, monkeypatch):
-    run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), scheduler=scheduler, progress=False)
-    assert_same(tmp_path / "out", season / "out")
+def test_a_scheduler_in_another_process_gives_the_same_tables_split_or_not(season, tmp_path, scheduler, monkeypatch):
+    for out, split_s in (("out", None), ("split", 16)):
+        run_multi_file_pipeline(season / "in", tmp_path / out, ToyModel(), scheduler=scheduler, progress=False, split_s=split_s)
+        assert_same(tmp_path / out, season / "out")
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")  # nothing to do: nobody is asked
     run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), progress=False)
 
@@ -96,13 +98,15 @@ def test_a_bucket_read_by_a_worker_elsewhere(season, tmp_path, scheduler, monkey
 
 
 def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_path, monkeypatch):
-    """The killed worker is replaced and what it had is done again; Ctrl-C leaves no process and keeps what is finished; another run ends it."""
-    engines = []
+    """The killed worker is replaced and what it had is done again; Ctrl-C leaves no process and keeps what is finished, of the split recording too; another
+    run ends it."""
+    engines, came = [], []
 
     class Disturbed(Cluster):
         def parts(self, jobs):
             engines.append(self)
             for n, part in enumerate(part for part in super().parts(jobs) if part is not None):
+                came.append(part.key)
                 yield part
                 if n == 0:
                     self.local.processes[0].kill()
@@ -113,9 +117,12 @@ def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_pa
     monkeypatch.setattr("pipeline.engine.LOOK_S", 0.1)
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(KeyboardInterrupt):
-        run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), workers=2, progress=False)
+        run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), workers=2, progress=False, split_s=16)
     kept = list((tmp_path / "out" / "parts").glob("*.zip"))
-    assert len(kept) == 5 and all(part.read_bytes() == (season / "out" / "parts" / part.name).read_bytes() for part in kept)
+    split = [key for key in came if ".stretch-" in key]
+    stretches = list((tmp_path / "out" / "parts" / "stretches").glob("*.zip"))
+    assert len(came) == 5 and (len(kept), len(stretches)) == ((4, 0) if len(split) == 2 else (5 - len(split), len(split)))
+    assert all(part.read_bytes() == (season / "out" / "parts" / part.name).read_bytes() for part in kept)
     assert not list((tmp_path / "out").rglob("*.tmp")) and not list((tmp_path / "out").rglob("*.lock"))
     assert engines[0].local.lost == 1 and not engines[0].local.folder.exists()
     assert set(psutil.Process().children(recursive=True)) <= before  # nobody is left
@@ -147,8 +154,10 @@ def test_all_recordings_are_one_kind_of_work_to_dask():
     """Else it does not learn how long one takes, and equal workers get unequal shares."""
     from distributed.utils import key_split
 
-    names = [engine.task_name(SimpleNamespace(key=key)) for key in ["site-north-calls.wav-1f2e3d4c", "6872.220716000000.wav-00000000"] * 50]
-    assert {key_split(name) for name in names} == {"recording"} and len(set(names)) == 100
+    keys = ["site-north-calls.wav-1f2e3d4c", "6872.220716000000.wav-00000000"] * 50
+    for stretch, kind in ((None, "recording"), (Stretch(0, 40, 60), "stretch")):
+        names = [engine.task_name(SimpleNamespace(key=key, stretch=stretch)) for key in keys]
+        assert {key_split(name) for name in names} == {kind} and len(set(names)) == 100
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no GNU C library: nothing to set")

@@ -1,0 +1,122 @@
+"""What has to go in order of time: from what was made of each chunk (`pipeline.making`) to a recording's tables.
+
+The regions' background, the events, the windows' levels and the rows of levels look back at earlier chunks, so one `Joiner` takes all chunks of a recording in
+order. That costs a tenth of the time of making them. It holds what is still open and the finished rows, not the recording.
+"""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pipeline.events import SpanCutter, event_rows
+from pipeline.making import Made, generator_of
+from pipeline.provenance import provenance
+from pipeline.result import PipelineResult
+from pipeline.tables import EFFORT_TYPES, event_types, table_of, window_types
+from pipeline.traces import TraceJoiner
+from ROI.detector import BOX, RoiDetector, boxes_table
+from spectrogram.generator import COARSE_FRAMES
+from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
+from spectrogram.names import utc_times
+from spectrogram.recording import Recording
+
+
+def check_level_row(level_row_s) -> None:
+    """ValueError unless it is a whole number of seconds."""
+    if level_row_s != int(level_row_s) or level_row_s < 1:
+        raise ValueError(f"level_row_s = {level_row_s}: give a whole number of seconds, at least 1")
+
+
+class Joiner:
+    """The state of one recording's way through. Parameters as for `run_pipeline_single_audio`; `denoised_by`: what the tables call the denoiser."""
+
+    def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, name: str, denoised_by: str | None = None):
+        check_level_row(level_row_s)
+        self.recording, self.model, self.thresholds, self.level_row_s, self.name, self.denoised_by = recording, model, thresholds, level_row_s, name, denoised_by
+        profile = self.profile = model.profile
+        self.provenance = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by})
+        self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
+        self.detector, self.traces = RoiDetector(profile, nyquist_hz=recording.nyquist_hz), TraceJoiner(profile)
+        self.spans: SpanCutter | None = None
+        self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES
+        self.window_parts, self.level_parts, self.region_parts, self.events = [], [], [], []
+        self.pending_seconds: list[Seconds] = []
+        self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
+        self.windows_levelled = 0
+
+    def push(self, made: Made) -> None:
+        """The next chunk's, in order of time; after the final one comes `result`."""
+        boxes = self.detector.push_records(made.psd)
+        if made.final:
+            boxes = np.concatenate([boxes, self.detector.finish_records()])
+        self.region_parts.append(boxes)
+        self._levels(made)
+        self._windows(made)
+        if self.spans is None:
+            trace_rate_hz = made.position_prob.shape[2] / self.profile.window_s
+            shown = {label: values for label, values in self.thresholds.items() if label not in self.missing}
+            self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
+        trace = self.traces.push(made.position_prob, made.final)
+        for span in self.spans.push(trace, made.coarse_psd, boxes, self.detector.settled_s, made.final):
+            self.events += event_rows(span, self.profile, self.thresholds, self.recording.nyquist_hz)
+
+    def _levels(self, made: Made) -> None:
+        """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
+        self.pending_seconds.append(made.seconds)
+        end_s = made.seconds.start_s[-1] + made.seconds.duration_s[-1] if len(made.seconds.start_s) else 0.0
+        if made.final or end_s % self.level_row_s == 0:
+            self.level_parts.append(level_rows(Seconds.join(self.pending_seconds), self.recording.sensitivity_db, self.level_row_s))
+            self.pending_seconds = []
+
+    def _windows(self, made: Made) -> None:
+        """Probabilities and band levels of the next windows. A window's level is the mean over what of it was recorded."""
+        profile, prob = self.profile, made.window_prob
+        size, step = profile.window_frames // COARSE_FRAMES, profile.step_frames // COARSE_FRAMES
+        coarse = np.concatenate([self.coarse_tail, made.coarse_psd])
+        first = np.arange(len(prob)) * step
+        last = np.minimum(first + size, len(coarse))
+        table = {f"p_{x}": prob[:, i] if x not in self.missing else np.full(len(prob), np.nan, np.float32) for i, x in enumerate(profile.labels)}
+        for band in profile.roi_bands:
+            shared = np.minimum(profile.band_high_hz, band["high_hz"]) - np.maximum(profile.band_low_hz, band["low_hz"])
+            use = (shared > 0) & profile.visible_bands(self.recording.nyquist_hz)
+            power = coarse[:, use] @ shared[use] if use.any() else np.full(len(coarse), np.nan)
+            total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
+            means = (total[last] - total[first]) / np.maximum(last - first, 1)
+            silence = FLOOR * 10 ** (-self.recording.sensitivity_db / 10) * max(shared[use].sum(), 1.0)  # as in the picture and the levels
+            table[f"level_{band['name']}_db"] = 10 * np.log10(np.maximum(means, silence))
+        self.coarse_tail = coarse[len(prob) * step:]
+        table["start_s"] = (self.windows_levelled + np.arange(len(prob))) * profile.step_s
+        self.windows_levelled += len(prob)
+        self.window_parts.append(table)
+
+    def result(self) -> PipelineResult:
+        recording, profile = self.recording, self.profile
+        status = "ok" if recording.complete and not recording.bad_samples else "partial"
+        duration_s = (recording.frames_read or 0) / recording.sample_rate_hz
+        common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
+        effort = common | {
+            "start_utc": self._times([0.0]), "end_utc": self._times([duration_s]), "duration_s": duration_s, "sample_rate_hz": recording.sample_rate_hz,
+            "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
+            "missing_labels": "+".join(self.missing)}
+        levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, recording.start_utc)
+        levels.insert(1, "recording", self.name)
+        metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
+                    "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
+                    "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
+                    "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.provenance}
+        regions = boxes_table(np.concatenate([np.zeros(0, BOX), *self.region_parts]))
+        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, regions, table_of(effort, EFFORT_TYPES, 1), metadata)
+
+    def _event_table(self, common: dict) -> pd.DataFrame:
+        types = event_types(self.profile)
+        columns = {name: [row[name] for row in self.events] for name in types if name not in common and not name.endswith("_utc")}
+        times = {f"{edge}_utc": self._times(columns[f"{edge}_s"]) for edge in ("start", "end")}
+        return table_of(common | columns | times, types, len(self.events))
+
+    def _window_table(self) -> pd.DataFrame:
+        types = window_types(self.profile)
+        columns = {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in ("recording", "start_utc")}
+        return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
+
+    def _times(self, offsets_s):
+        return utc_times(self.recording.start_utc, offsets_s)
