@@ -13,7 +13,7 @@ network with weights drawn by chance beside them, and the plain descriptors: wha
 | an experiment's name | the trunk of the model in `results/NAME`, whatever bands it was trained on (`training.merge.take_trunk`); for other networks than the own ResNet all that fits |
 | published | of timm or transformers, from the hub or its cache |
 
-Sources: Alain & Bengio 2016, arXiv:1610.01644 (linear probes); Hagiwara 2023, AVES, ICASSP (frozen audio embeddings for animal sounds).
+Sources: Alain & Bengio 2016, arXiv:1610.01644 (linear probes); Hoerl & Kennard 1970, Technometrics 12, 55 (ridge regression); Hagiwara 2023, AVES, ICASSP (frozen audio embeddings for animal sounds).
 """
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ from training.descriptor_net import DescriptorNet
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
 from training.saved import find_folder, read_info
+from training.thresholds import sigmoid
 
 BATCH = 64
 RANDOM, PUBLISHED = "random", "published"
 PROBE, NEIGHBOURS = "linear probe", "nearest neighbours"
-SHRINKAGES = (0.001, 0.03, 1.0)   # C of the logistic regressions; the probe takes one of them
+SHRINKAGES = (0.01, 0.1, 1.0, 10.0, 100.0)   # of the ridge regressions; the probe takes one of them
+INNER_FOLDS, STEEPNESS = 3, 4.0
 NEIGHBOUR_COUNT = 5
 
 
@@ -130,7 +132,7 @@ def of_clips(x: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
 
 
 def judged(x: np.ndarray, target: np.ndarray, groups: np.ndarray, fold: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Probabilities (clips, labels) by each method, every clip judged by clips of other folds only.
+    """Scores from 0 to 1 (clips, labels) by each method, every clip judged by clips of other folds only.
 
     Parameters
     ----------
@@ -156,27 +158,24 @@ def standardised(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def probe(known: np.ndarray, target: np.ndarray, groups: np.ndarray, asked: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(asked, labels) probabilities of a logistic regression for each label, of the shrinkage that gives the lowest log-loss on groups held out of the known."""
-    inner = fold_numbers(pd.DataFrame({"group": groups}), "group", 2, None, seed).to_numpy() if len(np.unique(groups)) > 1 else None
-    losses = [0.0] * len(SHRINKAGES)
-    if inner is not None:
-        for k, shrinkage in enumerate(SHRINKAGES):
-            for number in (0, 1):
-                here = inner == number
-                p = np.clip(logistic(known[~here], target[~here], known[here], shrinkage), 1e-4, 1 - 1e-4)
-                losses[k] -= float((target[here] * np.log(p) + (1 - target[here]) * np.log(1 - p)).sum())
-    return logistic(known, target, asked, SHRINKAGES[int(np.argmin(losses))])
+    """(asked, labels) scores of a ridge regression of the targets, 0 to 1 by a sigmoid that crosses one half where the regression does; of the shrinkage with the lowest squared error on
+    groups held out of the known."""
+    errors = np.zeros(len(SHRINKAGES))
+    if len(np.unique(groups)) >= INNER_FOLDS:
+        inner = fold_numbers(pd.DataFrame({"group": groups}), "group", INNER_FOLDS, None, seed).to_numpy()
+        for number in range(INNER_FOLDS):
+            here = inner == number
+            errors += [np.square(answer - target[here]).sum() for answer in ridges(known[~here], target[~here], known[here], SHRINKAGES)]
+    best = SHRINKAGES[int(np.argmin(errors))]
+    return sigmoid(STEEPNESS * (ridges(known, target, asked, (best,))[0] - 0.5))
 
 
-def logistic(known: np.ndarray, target: np.ndarray, asked: np.ndarray, shrinkage: float) -> np.ndarray:
-    """(asked, labels) probabilities; a label that all or none of the known carry always gets its share."""
-    from sklearn.linear_model import LogisticRegression
-
-    out = np.tile(target.mean(axis=0), (len(asked), 1))
-    for k in range(target.shape[1]):
-        if 0 < target[:, k].sum() < len(target):
-            out[:, k] = LogisticRegression(C=shrinkage, max_iter=300).fit(known, target[:, k]).predict_proba(asked)[:, 1]
-    return out
+def ridges(known: np.ndarray, target: np.ndarray, asked: np.ndarray, shrinkages: tuple) -> list[np.ndarray]:
+    """(asked, labels) of ridge regressions of 0/1 targets, one for each shrinkage, in units of the mean variance of the known's directions."""
+    centre, share = known.mean(axis=0), target.mean(axis=0)
+    left, spread, right = np.linalg.svd(known - centre, full_matrices=False)
+    turned, wanted, unit = (asked - centre) @ right.T, left.T @ (target - share), np.mean(spread ** 2) + 1e-9
+    return [turned @ (wanted * (spread / (spread ** 2 + shrinkage * unit))[:, None]) + share for shrinkage in shrinkages]
 
 
 def similarity(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
