@@ -11,6 +11,7 @@ from training import experiment
 from training.evaluate import evaluate_windows, false_windows_per_empty_hour, json_ready
 from training.experiment import PARAMETERS, plan_splits
 from training.recompute import differences, recomputed
+from training.run import EXPERIMENTS, execute
 from training.saved import ROOT, load_model
 from training.spec import Experiment
 
@@ -71,12 +72,16 @@ def test_the_notebook_runs_from_end_to_end(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "small"
     have = {p.name for p in folder.iterdir()} - {"checkpoints"}
     assert have - {"model.onnx"} == {"model.json", "model.safetensors", "metrics.json", "predictions.parquet", "parameters.yaml", "model_card.md", "data_card.md",
-                                     "events.parquet", "truth.parquet", "recordings.parquet"}
+                                     "events.parquet", "truth.parquet", "recordings.parquet", "worst.npz", "worst.selections.txt"}
     assert (folder / "model.safetensors").stat().st_size < 5e6 and not list(tmp_path.rglob("*.wav"))
     assert differences(folder) == [] and recomputed(folder)[1] == []
     model = load_model(folder)
     assert "SIMULATED" in (folder / "model_card.md").read_text(encoding="utf-8") and model.profile == load_profile("beluga")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    metrics["test"]["all"]["macro"]["f1"] += 0.01
+    execute(EXPERIMENTS / "analysis.ipynb", folder / "analysis.ipynb", {"name": "small", "results_dir": str(tmp_path / "results")}, progress=False)
+    outputs = json.dumps([cell["outputs"] for cell in json.loads((folder / "analysis.ipynb").read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"])
+    assert outputs.count("image/png") >= 5 and "holds no pictures" not in outputs and str(tmp_path) not in outputs
+    metrics["baseline"]["all"]["macro"]["f1"] = (metrics["baseline"]["all"]["macro"]["f1"] or 0) + 0.02
+    metrics["test"]["all"]["macro"]["f1"] = (metrics["test"]["all"]["macro"]["f1"] or 0) + 0.01
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    assert [line.split(":")[0] for line in differences(folder)] == ["test/all/macro/f1"]
+    assert [line.split(":")[0] for line in differences(folder)] == ["test/all/macro/f1", "baseline/all/macro/f1"]

@@ -23,6 +23,7 @@ from training.evaluate import false_windows_per_empty_hour, json_ready
 from training.experiment import digest
 from training.saved import save_model
 from training.spec import Experiment
+from training.worst import keep_worst, worst_of
 
 WHOLE = "all"
 
@@ -96,8 +97,8 @@ def tidy_predictions(predictions: pd.DataFrame, labels: tuple) -> pd.DataFrame:
     return table
 
 
-def save_clips(folder: Path, net, model, experiment: Experiment, table: pd.DataFrame, predictions: pd.DataFrame, metrics: dict) -> str:
-    """Write model, metrics, predictions, model card and data card; return the model id."""
+def save_clips(folder: Path, net, model, experiment: Experiment, table: pd.DataFrame, predictions: pd.DataFrame, metrics: dict, data: DataSet | None = None) -> str:
+    """Write model, metrics, predictions, model card and data card, and with the data set the pictures of the worst errors; return the model id."""
     summary = {"simulated": False, "clips": {label or "background": int(n) for label, n in table["name"].value_counts().items()},
                "groups": int(table["group"].nunique()), "hours": round(float(table["duration_s"].sum()) / 3600, 3), "experiment": experiment.digest()}
     model_id = save_model(folder, net, model.profile, model.thresholds, model.calibration, summary)
@@ -105,4 +106,6 @@ def save_clips(folder: Path, net, model, experiment: Experiment, table: pd.DataF
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "model_card.md").write_text(clip_model_card(model_id, model, net, experiment, metrics, summary), encoding="utf-8")
     (folder / "data_card.md").write_text(clip_data_card(experiment, table), encoding="utf-8")
+    if data is not None:
+        keep_worst(folder, worst_of(folder), data)
     return model_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from preprocessing.dataset import DataSet, pad_to_windows
+from preprocessing.dataset import DataSet
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.clip_verdict import pooled
@@ -134,34 +134,3 @@ def plot_groups(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None):
     ax.set(ylabel="mean probability of a group's clips", ylim=(-0.02, 1.02))
     ax.legend(fontsize=8)
     return ax
-
-
-def show_worst(worst: pd.DataFrame, experiment):
-    """The clips of `worst_clips` as pictures of their most telling second; a line of text where the sound is not on this machine."""
-    import matplotlib.pyplot as plt
-
-    from spectrogram.generator import SpectrogramGenerator
-    from training.spec import BadExperiment
-
-    columns = max(1, min(6, len(worst)))
-    figure, grid = plt.subplots(-(-len(worst) // columns), columns, figsize=(2.4 * columns, 2.7 * -(-len(worst) // columns)), layout="constrained", squeeze=False,
-                                dpi=70)  # a notebook in results/ stays below 2 MB
-    profile = experiment.front_end()
-    generator = SpectrogramGenerator(profile)
-    for ax in grid.flat[len(worst):]:
-        ax.axis("off")
-    for ax, row in zip(grid.flat, worst.itertuples()):
-        ax.set_title(f"{row.error}: {row.label} {row.probability:.2f}\n{row.raw}, {row.group.split('/')[-1]}", fontsize=7.5)
-        try:
-            from training.clips import data_folder
-
-            picture = pad_to_windows(generator.picture(data_folder() / row.recording), profile)
-        except (BadExperiment, ValueError, OSError):
-            ax.text(0.5, 0.5, "sound not here", ha="center", transform=ax.transAxes)
-            continue
-        first = int(round(row.window_start_s * profile.frame_rate_hz))
-        draw_window(ax, picture[first:first + profile.window_frames], profile, row.window_start_s)
-        frequency_ticks(ax, profile)
-    figure.supxlabel("time in the clip, s")
-    figure.supylabel("frequency, kHz")
-    return grid

@@ -128,7 +128,7 @@ def alarms(table: pd.DataFrame, labels: tuple, pool: str = "mean") -> dict:
 def worst_clips(table: pd.DataFrame, labels: tuple, pool: str = "mean", each: int = 6) -> pd.DataFrame:
     """The worst false alarms and misses of each label (at most four labels: the worst of all beyond that), worst first.
 
-    Columns: error ("false alarm" or "miss"), label, recording, raw, group, probability, limit, window_start_s (of the clip's most telling window).
+    Columns: error ("false alarm" or "miss"), label, recording, start_s (of the clip's most telling window), truth (what the clip was called), group, probability, limit, prob_LABEL.
     """
     clips, rows = pooled(table, labels, pool), []
     for label in labels:
@@ -143,5 +143,5 @@ def worst_clips(table: pd.DataFrame, labels: tuple, pool: str = "mean", each: in
         windows = table[table["recording"] == row.recording]
         at = windows[f"prob_{row.label}"].idxmax() if row.error == "false alarm" else windows[f"prob_{row.label}"].idxmin()
         starts.append(float(windows.loc[at, "start_s"]))
-    worst = worst.assign(window_start_s=starts)
-    return worst[["error", "label", "recording", "raw", "group", "probability", "limit", "window_start_s"]].reset_index(drop=True)
+    worst = worst.assign(start_s=starts, truth=worst["raw"])
+    return worst[["error", "label", "recording", "start_s", "truth", "group", "probability", "limit", *(f"prob_{label}" for label in labels)]].reset_index(drop=True)

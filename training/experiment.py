@@ -291,9 +291,10 @@ def beside(predictions: pd.DataFrame, metrics: dict, tables: dict[str, pd.DataFr
 
 
 def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel, data: DataSet, predictions: pd.DataFrame, metrics: dict, spec: Experiment) -> str:
-    """Write model, metrics.json, predictions.parquet, parameters.yaml, model_card.md and data_card.md; return the model id."""
+    """Write model, metrics.json, predictions.parquet, parameters.yaml, the cards and the pictures of the worst errors; return the model id."""
     from training.data_card import window_data_card
     from training.model_card import model_card
+    from training.worst import keep_worst, worst_windows
 
     folder = Path(folder)
     manifest = data.manifest
@@ -307,6 +308,7 @@ def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel,
     (folder / "parameters.yaml").write_text(yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
     (folder / "model_card.md").write_text(model_card(model_id, model, net, metrics, summary), encoding="utf-8")
     (folder / "data_card.md").write_text(window_data_card(spec, data), encoding="utf-8")
+    keep_worst(folder, worst_windows(predictions[predictions["split"] == "test"], model.thresholds, model.labels, model.profile.window_s), data)
     return model_id
 
 

@@ -120,3 +120,75 @@ def plot_event_recall(by_label: dict, ax=None):
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
+
+
+def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
+    """The worst errors as calibrated pictures, each with its label and score, the truth, all scores, and the file and time at which to find it; the window lies between the white lines.
+
+    Parameters
+    ----------
+    worst : of `training.worst.worst_windows` or `training.clip_verdict.worst_clips`. folder : the results folder that keeps the pictures; without any, one line says so, and None is returned.
+    """
+    import matplotlib.pyplot as plt
+
+    from training.worst import not_kept, read_worst
+
+    kept = read_worst(folder)
+    if kept is None or not len(worst):
+        print(not_kept(folder) if kept is None else "No errors at these thresholds.")
+        return None
+    lines = [part.iloc[k:k + columns] for _, part in worst.groupby(["label", "error"], sort=False) for k in range(0, len(part), columns)]  # a line for each label and kind of error
+    if len(lines) * columns > 2 * len(worst):  # many labels with an error or two each
+        lines = [worst.iloc[k:k + columns] for k in range(0, len(worst), columns)]
+    figure, grid = plt.subplots(len(lines), columns, figsize=(3.3 * columns, 2.75 * len(lines)), layout="constrained", squeeze=False, dpi=80)
+    for axes_of_line, part in zip(grid, lines):
+        for ax in axes_of_line[len(part):]:
+            ax.axis("off")
+        for ax, row in zip(axes_of_line, part.to_dict("records")):
+            draw_error(ax, row, kept)
+    figure.supxlabel("time in the recording, s", fontsize=10)
+    figure.supylabel("frequency, kHz", fontsize=10)
+    return grid
+
+
+def draw_error(ax, row: dict, kept):
+    """One picture of `show_worst`; colours span its own levels, which stand in its corner (dB re 1 µPa²/Hz, for what hydrophone and gain are known)."""
+    import matplotlib.pyplot as plt
+
+    scores = " ".join(f"{key.removeprefix('prob_')} {value:.2f}" for key, value in row.items() if key.startswith("prob_") and np.isfinite(value))
+    snr = f", {row['snr_db']:.0f} dB SNR" if np.isfinite(row.get("snr_db", np.nan)) else ""
+    ax.set_title(f"{row['error']}: {row['label']} {row['probability']:.2f} (from {row['limit']:.2f}){snr}\ntruth: {row['truth']}\n{wrapped(row['recording'])} at {row['start_s']:.1f} s", fontsize=8)
+    number = kept.of(row["recording"], row["start_s"])
+    if number is None:
+        ax.text(0.5, 0.5, "picture not kept", ha="center", transform=ax.transAxes, fontsize=8)
+        return ax.axis("off")
+    level_db, first_s = kept.level_db[number], kept.first_s[number]
+    low, high = np.nanpercentile(level_db, (1, 99.8)) if np.isfinite(level_db).any() else (0, 1)
+    end_s = first_s + len(level_db) / kept.frame_rate_hz
+    few_colours = plt.get_cmap("magma", 20)  # and no smoothing: a notebook in results/ stays below 2 MB
+    ax.imshow(level_db.T, origin="lower", aspect="auto", cmap=few_colours, interpolation="nearest", vmin=low, vmax=max(high, low + 1), extent=(first_s, end_s, 0, len(kept.band_hz)))
+    ax.set_facecolor("0.85")
+    ax.xaxis.set_major_locator(plt.MaxNLocator(4))
+    for at in (row["start_s"], row["start_s"] + kept.window_s):
+        ax.axvline(at, color="white", lw=1, ls="--")
+    ax.text(0.02, 0.97, f"{low:.0f} to {high:.0f} dB", color="white", fontsize=7, va="top", transform=ax.transAxes)
+    ax.text(0.5, -0.12, scores, fontsize=7, ha="center", va="top", transform=ax.transAxes) if len(scores) < 75 else None
+    band_ticks(ax, kept.band_hz)
+    ax.tick_params(labelsize=7)
+    return ax
+
+
+def band_ticks(ax, band_hz: np.ndarray, hz=(20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 4e4, 8e4)) -> None:
+    """Mark some frequencies, in kHz, on an axis that counts bands: those that the picture holds and that stand apart."""
+    within = [f for f in hz if band_hz[0] <= f <= band_hz[-1]]
+    at = np.interp(within, band_hz, np.arange(len(band_hz)) + 0.5)
+    shown = [k for k in range(len(at)) if k == len(at) - 1 or at[k + 1] - at[k] > 0.08 * len(band_hz)]
+    ax.set_yticks(at[shown], [f"{within[k] / 1000:g}" for k in shown])
+
+
+def wrapped(name: str, longest: int = 32) -> str:
+    """A recording's name in lines that fit above a picture, cut at its folders."""
+    if len(name) <= longest or "/" not in name:
+        return name if len(name) <= longest else f"{name[:longest]}\n{name[longest:]}"
+    folder, file = name.rsplit("/", 1)
+    return f"{folder}/\n{file}"
