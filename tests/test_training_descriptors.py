@@ -7,7 +7,7 @@ import torch
 
 from training.clip_folds import folds_of
 from training.clip_groups import join_groups, same_sound
-from training.descriptor_fit import Descriptors, fit_descriptors
+from training.descriptor_fit import Descriptors, fit_descriptors, ridge
 from training.descriptor_net import DescriptorNet
 from training.descriptors import count_of, descriptors
 from training.leaks import Leak
@@ -123,3 +123,48 @@ def test_a_planted_copy_joins_its_groups_and_is_refused_otherwise(tmp_path):
         open(path, "r+b").write(b"gone")
     pd.testing.assert_frame_equal(same_sound(clips, tmp_path / "kept"), same, check_dtype=False)
     assert same_sound(clips.iloc[1:], tmp_path / "kept").empty
+
+
+def test_windows_beside_teach_what_the_clips_do_not_hold_and_weigh_as_much_as_is_said():
+    rng = np.random.default_rng(3)
+    values, target = rng.standard_normal((200, 6)), np.zeros((200, 1))
+    target[:100] = 1
+    values[:100, 0] += 1
+    more, called = rng.standard_normal((80, 6)), np.repeat([[1.0], [0.0]], 40, axis=0)
+    more[:40, 3] += 2
+    weight = np.ones(200) / 200
+    alone, light, heavy = (ridge(values, target, weight, beside and (more, called, np.full(80, beside / 80)))[2][:, 0] for beside in (None, 1e-9, 0.5))
+    np.testing.assert_allclose(light, alone, atol=1e-6)
+    assert heavy[3] > abs(alone[3]) + 0.05 and heavy[0] > 0.05
+    twice = ridge(np.concatenate([values, more]), np.concatenate([target, called]), np.concatenate([weight, np.full(80, 0.5 / 80)]))[2][:, 0]
+    np.testing.assert_allclose(heavy, twice)
+
+
+def test_every_fit_learns_from_what_stands_beside():
+    net, values, target, (table, rows) = fitted()
+    beside = Descriptors({bands: np.nan_to_num(part[:48]) for bands, part in table.items()}, np.roll(target[:48], 1, axis=0), weight=np.full(48, 1 / 48))
+    known = Descriptors(table, target, beside=beside)
+    assert known.of(np.arange(10)).beside is beside
+    other = fit_descriptors(DescriptorNet(HEADS, 32, 128, [20, 32], 20.0, -8.0), known, rows)
+    assert not torch.allclose(other.weight_20, net.weight_20)
+
+
+def test_simulated_calls_are_renamed_and_touched_windows_left_out(monkeypatch, tmp_path):
+    from training import experiment, simulated_calls
+    from training.spec import BadExperiment, Experiment
+
+    base = {"name": "toy", "clips": [{"folder": "here", "label": "species"}], "backbone": "descriptors", "profile": "watkins", "simulated": {"label": "Beluga", "natural": 2, "empty": 1}}
+    seen = {}
+
+    def dataset(plan, folder, name, profile, truth_as):
+        truth = pd.DataFrame({"label": ["Whistle", "Boat", "BBPC", "ECHO"], "low_hz": [800.0, 100.0, 30_000.0, 900.0]})
+        seen.update(plan=plan, truth=truth_as(truth))
+
+    monkeypatch.setattr(experiment, "simulated_dataset", dataset)
+    spec = Experiment.from_dict(base)
+    simulated_calls.simulated_calls(spec, spec.front_end(), tmp_path)
+    assert seen["truth"]["label"].tolist() == ["Beluga"] and {d.kind for d in seen["plan"]} == {"natural", "empty"} and {d.split for d in seen["plan"]} == {"train"}
+    for change, said in (({"simulated": {"label": "Beluga", "empty": 3}}, "no recordings with calls"), ({"simulated": {"label": "Beluga", "naturel": 3}}, "natural"),
+                         ({"backbone": "resnet"}, "take pretrained"), ({"simulated": {"natural": 3}}, "give e.g.")):
+        with pytest.raises(BadExperiment, match=said):
+            Experiment.from_dict(base | change)

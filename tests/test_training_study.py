@@ -43,7 +43,9 @@ def test_a_site_is_left_out_but_for_k_of_its_training_windows(data):
     assert [t.name for t in trainings] == ["S0, 0 windows of it", "S0, 5 windows of it", "S1, 0 windows of it", "S1, 5 windows of it"]
     none, five = trainings[:2]
     assert set(none.test["site"]) == {"S0"} and set(none.train["site"]) | set(none.validation["site"]) == {"S1"}
-    assert (five.train["site"] == "S0").sum() == 5 and len(five.train) == len(none.train) + 5 and set(five.train["split"]) == {"train"}
+    own = five.train[five.train["site"] == "S0"]
+    assert len(own.drop_duplicates(["recording", "start_s"])) == 5 and set(five.train["split"]) == {"train"}
+    assert len(own) % 5 == 0 and abs(len(own) - len(none.train)) < 5  # drawn as often as the other site's
 
 
 def test_a_study_runs_is_saved_and_every_figure_comes_again(data, tmp_path):
@@ -59,6 +61,28 @@ def test_a_study_runs_is_saved_and_every_figure_comes_again(data, tmp_path):
     assert any((nets["with"].state_dict()[k] != v).any() for k, v in nets["without"].state_dict().items())
     rows = overview(tmp_path)
     assert rows["training"].tolist() == ["with", "without"] and "| with |" in readme(rows)
+
+
+def test_the_peers_pictures_and_ours_are_of_the_same_windows_and_compared_window_for_window(data, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in data.manifest["picture"].unique():
+        np.save(tmp_path / name, rng.normal(60, 5, (64, 2000)).astype(np.float32))
+    monkeypatch.setattr(study, "peer_pictures", lambda plan, folder: tmp_path)
+    spec = Experiment.from_dict(QUICK | {"study": "recipe", "variants": {"ours": {}, "theirs": {"peer": True, "backbone": "mobilenet_v3_small.1"}}})
+    predictions, metrics, nets = study.run_study(data, spec, tmp_path / "toy")
+    one, other = (predictions[predictions["variant"] == name] for name in ("ours", "theirs"))
+    assert one["start_s"].tolist() == other["start_s"].tolist() and (one["start_s"] % 1 == 0).all()
+    paired = metrics["paired"]["theirs"]
+    assert paired["other"] == "ours" and paired["rows"] == len(one)
+    ap = [metrics["variants"][name]["network"]["all"]["macro"]["average_precision"] for name in ("theirs", "ours")]
+    assert paired["macro_average_precision"]["difference"] == pytest.approx(ap[0] - ap[1])
+    assert list(study.paired_table(metrics).index) == ["theirs"]
+
+
+def test_what_is_compared_with_what():
+    assert study.references("sites", ["A, 0 windows of it", "A, 5 windows of it", "B, 0 windows of it"]) == {"A, 5 windows of it": "A, 0 windows of it"}
+    assert study.references("size", ["a", "b", "a, int8", "b, int8"]) == {"b": "a", "a, int8": "a", "b, int8": "b"}
+    assert study.references("leak", ["grouped", "row-wise (a leak)"]) == {}
 
 
 @pytest.mark.parametrize("name", ["resnet", "statistics", "mobilenet_v3_small.3", "timm:mobilenetv3_small_050"])

@@ -18,6 +18,12 @@ def clip_rows(metrics: dict, labels: tuple) -> list[list[str]]:
     return rows
 
 
+def trained_on(experiment: Experiment, first: str) -> str:
+    """Of what the model that is kept learned: recorded sound, or simulated calls before."""
+    said = (experiment.variants.get(first) or {}).get("simulated") or experiment.simulated
+    return f"Trained on recorded sound and on simulated {said['label']} calls, judged on recorded sound alone" if said else "Trained and judged on recorded sound"
+
+
 def clip_model_card(model_id: str, model, net, experiment: Experiment, metrics: dict, summary: dict) -> str:
     """Markdown text; `metrics` as of `training.clip_experiment.metrics_of`."""
     profile, labels = model.profile, model.labels
@@ -31,7 +37,7 @@ def clip_model_card(model_id: str, model, net, experiment: Experiment, metrics: 
         f"# {model_id}", "", experiment.question, "",
         f"Answers {', '.join(labels)} for windows of {profile.window_s:g} s between {profile.picture['low_hz']:g} and {profile.picture['high_hz']:g} Hz. "
         f"{type(net).__name__}, {weights:,} numbers{made}, profile `{profile.name}` ({profile.hash()}).", "",
-        f"**Trained and judged on recorded sound**: {sum(summary['clips'].values())} clips, {summary['hours']:.2f} h, {summary['groups']} groups "
+        f"**{trained_on(experiment, first)}**: {sum(summary['clips'].values())} clips, {summary['hours']:.2f} h, {summary['groups']} groups "
         f"(`{experiment.split.by}`). What they are: [data_card.md](data_card.md).", "",
         "## Clips of groups that were not trained on", "",
         f"Variant `{first}`; {experiment.split.folds} folds; thresholds and calibration of each fold from the other folds. A clip's answer is the {metrics['pool']} of its windows' logits.", "",

@@ -6,6 +6,7 @@ beluga_default}} or {grouped: {}, row-wise: {split: {kind: rows}}}. The first on
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,20 @@ def judge_variants(data: DataSet, experiment: Experiment, folder: Path, progress
     for name, variant in variants_of(experiment).items():
         profile = variant.front_end()
         here = folder / "checkpoints" / name.replace(" ", "_").replace(",", "")
-        alike = kept and (variant.backbone, variant.augmentation) == (kept["experiment"].backbone, kept["experiment"].augmentation)
-        table, position, target, known = out_of_fold(data, profile, variant, here, progress, same, kept["known"] if alike else None)
+        table, position, target, known = out_of_fold(data, profile, variant, here, progress, same, known_before(kept, variant))
         kept = kept or {"experiment": variant, "table": table, "position": position, "target": target, "folder": here, "known": known}
         calibration, _ = calibration_of(table, position, target, profile.labels)
         parts.append(with_thresholds(table, calibration, profile.labels, variant.pool, variant.target_precision).assign(variant=name))
     return pd.concat(parts, ignore_index=True), kept
+
+
+def known_before(kept: dict, variant: Experiment):
+    """What was `prepared` for the first variant, as far as this one may use it; None where it must be made anew."""
+    if not kept or (variant.backbone, variant.augmentation) != (kept["experiment"].backbone, kept["experiment"].augmentation):
+        return None
+    if variant.simulated == kept["experiment"].simulated:
+        return kept["known"]
+    return None if variant.simulated else replace(kept["known"], beside=None)
 
 
 def train_final(data: DataSet, profile: Profile, kept: dict, progress: bool = False):

@@ -10,6 +10,7 @@ the map on the clips that drew it). On disk, below the run's
 """
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from training.fit import fit
 from training.leaks import check_leaks, refuse_leaks
 from training.merge import merge
 from training.saved import SavedModel
+from training.simulated_calls import beside_clips
 from training.spec import Experiment, Split
 from training.statistics_fit import Statistics, fit_statistics, statistics_of
 from training.thresholds import FALLBACK, OFF_SHARE, best_threshold, choose, sigmoid
@@ -58,7 +60,9 @@ def prepared(data: DataSet, rows: pd.DataFrame, profile: Profile, spec: Experime
     """What a backbone needs to know of windows and can be computed once for all folds; None for networks on pictures."""
     how = Augmentation(**spec.augmentation)
     if spec.backbone == "descriptors":
-        return descriptors_of(data, rows, profile, descriptor_net(profile, how.band_limit_rates_hz))
+        net = descriptor_net(profile, how.band_limit_rates_hz)
+        known = descriptors_of(data, rows, profile, net)
+        return replace(known, beside=beside_clips(spec, profile, net, data.folder.parents[1] / "simulated")) if spec.simulated else known
     return statistics_of(data, rows, profile, how) if spec.backbone == "statistics" else None
 
 

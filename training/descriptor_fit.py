@@ -28,14 +28,24 @@ STEEPNESS = 3.0        # logit between the median of such clips and that point
 
 @dataclass
 class Descriptors:
-    """Descriptors of windows, {bands: (windows, count)}, a row of NaN where a window does not hold these bands; and targets (windows, labels)."""
+    """Descriptors of windows, {bands: (windows, count)}, a row of NaN where a window does not hold these bands; and targets (windows, labels).
+
+    `beside`: windows that every fit learns from too, each at its `weight` where all others together weigh 1 (see `training.simulated_calls`).
+    """
 
     values: dict[int, np.ndarray]
     target: np.ndarray
+    weight: np.ndarray | None = None
+    beside: "Descriptors | None" = None
 
     def of(self, chosen: np.ndarray) -> "Descriptors":
-        """Those of some windows (a mask or indices)."""
-        return Descriptors({bands: values[chosen] for bands, values in self.values.items()}, self.target[chosen])
+        """Those of some windows (a mask or indices), the same beside them."""
+        return Descriptors({bands: values[chosen] for bands, values in self.values.items()}, self.target[chosen], beside=self.beside)
+
+    def held(self, bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, targets and weights of the windows that hold these bands."""
+        here = np.isfinite(self.values[bands]).all(axis=1)
+        return self.values[bands][here], np.nan_to_num(self.target[here]), self.weight[here]
 
 
 def descriptors_of(data: DataSet, rows: pd.DataFrame, profile: Profile, net: DescriptorNet) -> Descriptors:
@@ -73,9 +83,12 @@ def window_weights(rows: pd.DataFrame, target: np.ndarray) -> np.ndarray:
     return (weight / weight.sum()).to_numpy()
 
 
-def ridge(values: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Centre, spread, weight (count, labels) and bias (labels) of a ridge regression of 0/1 targets on standardised descriptors."""
+def ridge(values: np.ndarray, target: np.ndarray, weight: np.ndarray, beside: tuple | None = None) -> tuple[np.ndarray, ...]:
+    """Centre, spread, weight (count, labels) and bias (labels) of a ridge regression of 0/1 targets on standardised descriptors. `beside`: values, targets and weights of more windows."""
     values, weight = values.astype(float), weight / weight.sum()
+    if beside:
+        values, target, weight = (np.concatenate(both) for both in zip((values, target, weight), beside))
+        weight = weight / weight.sum()
     centre = weight @ values
     spread = np.sqrt(weight @ (values - centre) ** 2) + 1e-6
     z = np.clip((values - centre) / spread, -CLIPPED, CLIPPED)
@@ -96,14 +109,15 @@ def fit_descriptors(net: DescriptorNet, known: Descriptors, rows: pd.DataFrame, 
     for bands, values in known.values.items():
         holds = np.isfinite(values).all(axis=1)
         mine, x, target = rows[holds].reset_index(drop=True), values[holds], np.nan_to_num(known.target[holds])
-        centre, spread, weight, bias = ridge(x, target, window_weights(mine, target))
-        zero, unit = false_alarm_scale(x, target, mine, seed, by)
+        more = known.beside and known.beside.held(bands)
+        centre, spread, weight, bias = ridge(x, target, window_weights(mine, target), more)
+        zero, unit = false_alarm_scale(x, target, mine, seed, by, more)
         for name, value in (("centre", centre), ("spread", spread), ("weight", weight / unit), ("bias", (bias - zero) / unit)):
             getattr(net, f"{name}_{bands}").copy_(torch.from_numpy(np.asarray(value, np.float32)))
     return net.eval()
 
 
-def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame, seed: int, by: str) -> tuple[np.ndarray, np.ndarray]:
+def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame, seed: int, by: str, beside: tuple | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Where 0 and 1 of each label's logit lie: from clips without the label, each judged by a regression that knows nothing of its group."""
     clips = rows.drop_duplicates("recording")
     folds = min(INNER_FOLDS, clips[by].nunique())
@@ -114,7 +128,7 @@ def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame
     answer = np.zeros(target.shape)
     for k in range(folds):
         here = fold == k
-        answer[here] = answers(ridge(values[~here], target[~here], window_weights(rows[~here], target[~here])), values[here])
+        answer[here] = answers(ridge(values[~here], target[~here], window_weights(rows[~here], target[~here]), beside), values[here])
     pooled, truth = (pd.DataFrame(part).groupby(rows["recording"].to_numpy(), sort=False) for part in (answer, target))
     pooled, truth = pooled.mean().to_numpy(), truth.max().to_numpy()
     middle, edge = np.stack([np.quantile(p[t == 0] if (t == 0).any() else p, (0.5, 1 - FALSE_ALARMS)) for p, t in zip(pooled.T, truth.T)], axis=1)

@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from preprocessing.dataset import DataSet, add_recording, build_dataset, front_end_key
+from preprocessing.dataset import DataSet, add_recording, build_dataset, front_end_key, picture_name
 from preprocessing.soundscape import simulate_deployment
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
@@ -140,10 +140,10 @@ def forget_sound(recordings: pd.DataFrame) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1) -> DataSet:
+def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1, truth_as=None) -> DataSet:
     """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again.
 
-    Without `keep_sound` the WAVs that were simulated for this are deleted afterwards; sound that was there before is left alone.
+    `truth_as`: makes of the table of calls one with the profile's labels, where these are others. Without `keep_sound` the WAVs that were simulated for this are deleted afterwards; sound that was there before is left alone.
     """
     from tqdm.auto import tqdm
 
@@ -161,6 +161,7 @@ def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str
             forget_sound(recordings)
         tables.append((recordings, truth))
     recordings, truth = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
+    truth = truth_as(truth) if truth_as else truth
     return build_dataset(recordings, truth, data_folder / name, profile, {"simulated": True, "deployments": [asdict(d) for d in plan]})
 
 
@@ -178,6 +179,11 @@ def spec_of(variables: dict) -> Experiment:
                    quantise_epochs=min(spec.quantise_epochs, 1))
 
 
+def plan_of(spec: Experiment) -> list[Deployment]:
+    """The deployments of an experiment on simulated sound."""
+    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites))
+
+
 def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:
     """The data set of an experiment below `data_dir`, and its plan of deployments (none for recordings with annotations)."""
     profile, data_dir = spec.front_end(), Path(data_dir)
@@ -185,7 +191,7 @@ def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jo
         from training.annotated_experiment import annotated_data
 
         return annotated_data(spec, profile, data_dir), []
-    plan = plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites))
+    plan = plan_of(spec)
     folder = data_dir / ("quick" if spec.quick else "simulated")
     return simulated_dataset(plan, folder, data_name(profile, plan), profile, keep_sound or spec.peer, jobs), plan
 
@@ -245,19 +251,34 @@ def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.D
     return with_probabilities(rows["test"], model.predict(x["test"]), profile.labels, profile), thresholds
 
 
+def peer_folder(plan: list[Deployment], data_folder: str | Path) -> Path:
+    """Where the peer's pictures of a plan's recordings are kept."""
+    return Path(data_folder) / f"peer_{digest([asdict(d) for d in plan])}"
+
+
+def peer_pictures(plan: list[Deployment], data_folder: str | Path) -> Path:
+    """The folder of the peer's pictures of a plan's recordings, made from their sound unless all are there."""
+    from training.peer_recipe import make_peer_pictures
+
+    folder = peer_folder(plan, data_folder)
+    recordings = pd.concat([read_deployment(d, simulate(d, Path(data_folder) / "deployments"))[0] for d in plan], ignore_index=True)
+    if not all((folder / picture_name(name)).exists() for name in recordings["recording"]):
+        recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
+    return make_peer_pictures(recordings, folder)
+
+
 def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, seed: int = 0, epochs: int = 30) -> tuple[pd.DataFrame, dict]:
     """Test windows with the peer's probabilities, and its thresholds (0.5): its recipe trained on the same recordings, whose sound it needs.
 
     The training is slow; its predictions are kept beside its pictures and taken from there the next time.
     """
-    from training.peer_recipe import THRESHOLD, make_peer_pictures, peer_predict, train_peer
+    from training.peer_recipe import THRESHOLD, peer_predict, train_peer
 
     data_folder, labels, rows = Path(data_folder), data.profile.labels, data.rows(split="test")
-    folder = data_folder / f"peer_{digest([asdict(d) for d in plan])}"
+    folder = peer_folder(plan, data_folder)
     kept = folder / f"predictions_{seed}_{epochs}.npy"
     if not kept.exists():
-        recordings = pd.concat([sound_of(d, data_folder)[0] for d in plan], ignore_index=True)
-        pictures = make_peer_pictures(recordings, folder)
+        pictures = peer_pictures(plan, data_folder)
         net, history = train_peer(data.manifest, pictures, labels, epochs, seed, kept=folder / f"state_{seed}.ckpt")
         (folder / f"history_{seed}_{epochs}.json").write_text(json.dumps(history), encoding="utf-8")
         np.save(kept, peer_predict(net, rows, pictures, labels))

@@ -20,6 +20,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from training.data import WindowSet
+from training.model import positions_of
+
 RATE_HZ, N_FFT, HOP, MELS, LOW_HZ, HIGH_HZ, SIZE = 192_000, 2048, 1024, 64, 200.0, 96_000.0, 244
 FRAMES_PER_S = RATE_HZ / HOP
 WINDOW_FRAMES = int(FRAMES_PER_S)  # 187, as the peer cuts its long spectrograms
@@ -80,6 +83,18 @@ class PeerWindows(torch.utils.data.Dataset):
         pictures = [min_max(np.load(self.folder / name, mmap_mode="r")[:, i:i + WINDOW_FRAMES]) for name, i in zip(part["picture"], starts)]
         x = nn.functional.interpolate(torch.from_numpy(np.stack(pictures)[:, None]), (SIZE, SIZE), mode="bilinear", align_corners=False)
         return x, torch.from_numpy(part[[f"target_{label}" for label in self.labels]].to_numpy(np.float32, copy=True))
+
+
+class PeerView(WindowSet):
+    """The same windows for `training.fit`: pictures (n, 1, 244, 244) as the peer makes them, never augmented, and no targets of positions (NaN)."""
+
+    def __init__(self, data, rows: pd.DataFrame, profile, pictures: Path, how=None, seed: int = 0):
+        super().__init__(data, rows, profile, how, seed)
+        self.seen = PeerWindows(self.rows, Path(pictures), profile.labels)
+
+    def __getitems__(self, numbers: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x, target = self.seen.__getitems__(np.asarray(numbers) % len(self))
+        return x, target, torch.full((*target.shape, positions_of(self.profile.window_frames)), torch.nan)
 
 
 def make_peer_pictures(recordings: pd.DataFrame, folder: str | Path) -> Path:

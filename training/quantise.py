@@ -102,13 +102,13 @@ def to_int8(path: Path, seen: np.ndarray) -> Path:
 
 
 def windows_per_s(path: Path, x: np.ndarray, turns: int = 5) -> float:
-    """Median of some timed turns on one thread, after one to warm up."""
+    """Median of some timed turns on one thread, after one to warm up; in seconds of the processor, so that what else the machine does does not count."""
     run, took = session(path), []
     answer(path, x, run)
     for _ in range(turns):
-        begun = time.perf_counter()
+        begun = time.process_time()
         answer(path, x, run)
-        took.append(time.perf_counter() - begun)
+        took.append(time.process_time() - begun)
     return len(x) / float(np.median(took))
 
 

@@ -29,10 +29,11 @@ from spectrogram.profile import Profile, load_profile
 from training.augment import Augmentation
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
-STUDIES = ("leak", "sites", "boats", "size")
+STUDIES = ("leak", "sites", "boats", "size", "recipe")
+SIMULATED = {"label": None, "share": 0.05, "natural": 0, "busy": 0, "empty": 0, "recording_s": 30}
 KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
 NOISES = ("white", "ship")
-ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -73,11 +74,12 @@ class Experiment:
     labels: tuple | None = None          # overrides the profile's: label names, or {head: [labels]}
     normalisation: dict | None = None    # overrides the profile's
     bands: dict | None = None            # overrides of the picture, e.g. {break_hz: 700}
-    study: str | None = None             # leak, sites, boats, size
+    study: str | None = None             # leak, sites, boats, size, recipe
     base: str | None = None              # of a study: the experiment whose data and model it takes
     variants: dict = field(default_factory=dict)    # of a study: what each training changes
     clips: tuple = ()                    # [{folder, label, group, ...}], see training/clips.py; or [{kaggle, ...}], see training/kaggle_clips.py
     names: dict = field(default_factory=dict)       # what a clip's label means: a label of the profile, or nothing
+    simulated: dict | None = None        # of clips, backbone descriptors: simulated calls to learn from before, {label: Beluga, share: 0.05, natural: 40, ...}, see training/simulated_calls.py
     annotations: dict | None = None      # {recordings: folder, table: file, labels: file, split columns}
     detections: dict | None = None       # {recordings: folder or simulated, table: file or simulated, ...}, see training/detection_settings.py
     recordings: dict = field(default_factory=lambda: RECORDINGS)  # simulated: split -> kind -> recordings for each site
@@ -103,7 +105,7 @@ class Experiment:
     humpback: dict | None = None         # calls with and without denoising, {store: simulated, denoiser: {steps: 300}, ...}, see training/humpback_data.py
     denoise: str | None = None           # of such an experiment: gate or unet
     noised: dict | None = None           # of a contest: test clips mixed with noise, {noises: [white, ship], snr_db: [10, 0, -10]}
-    peer: bool = False
+    peer: bool = False                   # the closest peer's recipe beside the network; of a variant of the study recipe: the peer's pictures instead of ours
     peer_epochs: int = 30
     judge_events: bool = True
     quick: bool = False
@@ -166,6 +168,8 @@ class Experiment:
             self._check_noised(where)
         if self.quantise_epochs:
             self._check_quantised(where)
+        if self.simulated is not None:
+            self._check_simulated(where)
         for entry in self.clips:
             if isinstance(entry, dict) and "kaggle" in entry:
                 check_keys(entry, list(KAGGLE), f"{where}, clips")
@@ -173,6 +177,20 @@ class Experiment:
             missing = {"folder", "label"} - set(entry if isinstance(entry, dict) else ())
             if missing:
                 raise BadExperiment(f"{where}: a line of clips lacks {', '.join(sorted(missing))}; e.g. {{folder: watkins, label: species, group: source}}")
+
+    def _check_simulated(self, where: str) -> None:
+        """Simulated calls: a label to learn, deployments to take them from, and a model that can."""
+        where = f"{where}, simulated"
+        if not isinstance(self.simulated, dict) or not self.simulated.get("label"):
+            raise BadExperiment(f"{where}: {self.simulated!r}; give e.g. {{label: Beluga, natural: 40, empty: 12}}")
+        check_keys(self.simulated, list(SIMULATED), where)
+        said = SIMULATED | self.simulated
+        if not said["natural"] + said["busy"]:
+            raise BadExperiment(f"{where}: no recordings with calls; give natural or busy a number above 0, of recordings for each site")
+        if not 0 < said["share"] <= 1:
+            raise BadExperiment(f"{where}: share is {said['share']}; give a number above 0 up to 1, the weight of simulated calls beside all clips")
+        if self.kind != "clips" or self.backbone != "descriptors":
+            raise BadExperiment(f"{where}: only clips with backbone: descriptors learn from simulated calls so; networks on pictures take pretrained: EXPERIMENT")
 
     def _check_noised(self, where: str) -> None:
         """The noised test set: known noises, numbers of dB, and clips to mix them with."""

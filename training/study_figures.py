@@ -14,22 +14,52 @@ from training.thresholds import sigmoid
 
 
 def plot_study(metrics: dict, ax=None):
-    """Macro average precision of each training with its 95 % interval over recordings, the baseline beside; for sizes against kB, else one below the other."""
+    """Macro average precision of each training with its 95 % interval over recordings, the baseline beside, one below the other; of a study of sizes the figures of `plot_sizes`."""
     table = study_table(metrics)
-    by_size = "kB" in table
-    ax = axes(ax, (7, 4.2) if by_size else (7, 0.5 * len(table) + 1.4))
-    at = table["kB"].to_numpy() if by_size else np.arange(len(table))[::-1]
+    if "kB" in table:
+        return plot_sizes(metrics, ax)
+    ax = axes(ax, (7, 0.5 * len(table) + 1.4))
+    at = np.arange(len(table))[::-1]
     value, spread = table["macro AP"].to_numpy(), np.abs(np.stack([table["macro AP"] - table["from"], table["to"] - table["macro AP"]]))
-    if by_size:
-        ax.errorbar(at, value, spread, fmt="o", capsize=3)
-        for x, y, name in zip(at, value, table.index):
-            ax.annotate(name, (x, y), textcoords="offset points", xytext=(6, 4), fontsize=8)
-        ax.set(xscale="log", xlabel="size of the network, kB", ylabel="macro average precision of windows")
-        return ax
     ax.errorbar(value, at, xerr=spread, fmt="o", capsize=3, label="network")
     ax.plot(table["baseline AP"], at, "x", color="0.5", label="baseline")
     ax.set_yticks(at, table.index)
     ax.set(xlabel="macro average precision of windows", xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def plot_sizes(metrics: dict, ax=None):
+    """Macro F1 with its 95 % interval over recordings against kB and against windows per second (two axes, if given), a colour for each network; hollow: in int8."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")[1]
+    colours: dict[str, str] = {}
+    for name, sizes in metrics["sizes"].items():
+        network = name.split(", int8")[0]
+        colour = colours.setdefault(network, f"C{len(colours)}")
+        found = metrics["variants"][name]["network"]
+        f1, (low, high) = found["all"]["macro"]["f1"], found["interval"]["macro_f1"]
+        for one, x in zip(ax, (sizes["kB"], sizes["windows per s"])):
+            one.errorbar(x, f1, [[max(0, f1 - low)], [max(0, high - f1)]], fmt="o" if name == network else "^" if "trained" in name else "s", color=colour, capsize=3,
+                         mfc=colour if name == network else "white", label=name)
+    ax[0].set(xscale="log", xlabel="size of the network, kB", ylabel="macro F1 of windows")
+    ax[1].set(xscale="log", xlabel="windows per second of one thread")
+    ax[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return ax
+
+
+def plot_paired(metrics: dict, ax=None):
+    """Differences in macro F1 and macro average precision of each training from the one it is compared with, with 95 % intervals over recordings."""
+    found = metrics["paired"]
+    ax, at = axes(ax, (7, 0.5 * len(found) + 1.6)), np.arange(len(found))[::-1]
+    for up, key, name in ((0.12, "macro_average_precision", "average precision"), (-0.12, "macro_f1", "F1")):
+        d = np.array([[one[key][part] for part in ("difference", "low", "high")] for one in found.values()], float).T
+        ax.errorbar(d[0], at + up, xerr=np.maximum(0, [d[0] - d[1], d[2] - d[0]]), fmt="o", capsize=3, label=f"macro {name}")
+    ax.axvline(0, color="0.6", lw=1)
+    ax.set_yticks(at, [f"{name}\nless {one['other']}" for name, one in found.items()], fontsize=8)
+    ax.set(xlabel="difference on the same windows", ylim=(-0.6, len(found) - 0.4))
     ax.legend(fontsize=8)
     return ax
 
