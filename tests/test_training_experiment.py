@@ -30,6 +30,12 @@ def test_splits_share_no_deployment_and_no_seed():
     assert len(seeds) == len(set(seeds)) and len({d.folder_name for plan in plans for d in plan}) == len(seeds)
 
 
+def test_thresholds_are_chosen_where_calls_are_as_rare_as_at_sea():
+    table = pd.DataFrame({"recording": ["a", "b", "c"], "kind": ["natural", "busy", "empty"]})
+    assert experiment.in_use(table)["recording"].tolist() == ["a", "c"]
+    assert len(experiment.in_use(table[table["kind"] == "busy"])) == 1 and len(experiment.in_use(table.drop(columns="kind"))) == 3
+
+
 def test_every_window_metric_ignores_what_is_not_known():
     table = pd.DataFrame({"recording": ["a", "a", "b", "b"], "target_ECHO": [1, 0, np.nan, 0], "prob_ECHO": [.9, .2, .9, .8], "snr_ECHO": [12, np.nan, 3, np.nan],
                           "target_Boat": [0, 0, 1, 1], "prob_Boat": [.1, .2, .8, .3], "snr_Boat": [np.nan, np.nan, 9, 9]})

@@ -229,11 +229,21 @@ def train_network(data: DataSet, profile: Profile, spec: Experiment, folder: str
     return fit(build_net(spec, profile), train, validation, settings_of(spec), folder, progress)
 
 
+def in_use(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of recordings that hold as many calls as their site has: what thresholds and calibration are chosen on.
+
+    "Busy" recordings are packed with calls, for the network to see many. Chosen among them, a threshold is too low for the sea, where nearly all that
+    looks a little like a rare call is none. All rows where there are no others.
+    """
+    busy = table["kind"] == "busy" if "kind" in table else np.zeros(len(table), bool)
+    return table if busy.all() else table[~busy]
+
+
 def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None) -> SavedModel:
-    """The network with calibration and thresholds chosen on the validation split."""
+    """The network with calibration and thresholds chosen on the validation split (`in_use`)."""
     plain = {label: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for label in profile.labels}
     raw = SavedModel(net, profile, {}, plain, name, {})
-    validation = WindowSet(data, data.rows(split="validation"), profile)
+    validation = WindowSet(data, in_use(data.rows(split="validation")), profile)
     parts = []
     for start in range(0, len(validation), 512):
         batch = validation.batch(range(start, min(start + 512, len(validation))))
@@ -245,6 +255,7 @@ def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str,
 def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.DataFrame, dict]:
     """Test windows with the baseline's probabilities, and its thresholds: trained, chosen and tested on the same splits as the network."""
     rows = {split: data.rows(split=split) for split in ("train", "validation", "test")}
+    rows["validation"] = in_use(rows["validation"])
     x = {split: features(data, part, profile) for split, part in rows.items()}
     model = Baseline(profile.labels, seed).fit(x["train"], columns(rows["train"], "target", profile.labels))
     thresholds = model.thresholds(x["validation"], columns(rows["validation"], "target", profile.labels))

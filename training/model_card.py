@@ -51,7 +51,7 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
         "come from one simulator, so real recordings will score lower. No real recording of any animal was used." if summary.get("simulated") else
         f"**Trained, tuned and tested on {made_of}.**", "",
         "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
-        "Splits share no deployment. Thresholds and calibration were chosen on the validation split. A call under 6 dB SNR counts neither way, nor does a window "
+        "Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
         "that holds less than 50 ms (or half) of a call.", "",
         "## Windows of the test deployments", "",
         f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
