@@ -9,7 +9,7 @@ from training.backbones import make_net
 from training.evaluate import evaluate_windows, json_ready
 from training.experiment import beside
 from training.quantisation_aware import CannotQuantise, export_int8, int8_beside, prepared
-from training.quantise import answer, example_of, export_windows
+from training.quantise import answer, example_of, export_windows, to_int8
 from training.recompute import unlike, windows_again
 from training.spec import BadExperiment, Experiment
 
@@ -67,6 +67,18 @@ def test_the_int8_network_is_small_and_answers_nearly_as_the_float_one(nets, tmp
     assert kinds == {onnx.TensorProto.INT8}, "every larger tensor is int8"
     assert sum(np.prod(i.dims) for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8) > 0.9 * sum(p.numel() for p in net.parameters() if p.ndim > 1)
     assert written.stat().st_size < whole.stat().st_size
+
+
+def test_int8_sums_do_not_overflow(nets, tmp_path):
+    """Optimised for this processor, an int8 network answers as it does step by step in float: the network trained for it, and the one that was only quantised."""
+    import onnxruntime
+
+    x = squares(24, 999)[0].numpy()
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for path in (export_int8(nets[1], PROFILE, tmp_path / "trained.onnx"), to_int8(export_windows(nets[0], PROFILE, tmp_path / "float.onnx"), squares(16, 100)[0].numpy())):
+        exact = onnxruntime.InferenceSession(str(path), plain, providers=["CPUExecutionProvider"]).run(None, {"picture": x})[0]
+        assert np.sqrt(np.mean((answer(path, x) - exact) ** 2)) < 0.1 * exact.std()
 
 
 def test_ranges_are_learnt_in_training_and_rest_in_use(nets):
