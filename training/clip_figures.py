@@ -58,15 +58,15 @@ def show_clips(data: DataSet, profile: Profile, count: int = 10, seed: int = 0):
 
 
 def verdict_table(metrics: dict) -> pd.DataFrame:
-    """A row per variant and method: macro figures, the interval of macro AP, and best-label macro F1 where clips have one label each."""
+    """A row per variant and method: macro figures, the intervals of macro AP and F1 over groups, and best-label macro F1; columns that no row has are left out."""
     rows = []
     for name, variant in metrics["variants"].items():
         for method in ("network", "baseline"):
             m = variant[method]
-            low, high = m["interval"]["macro_average_precision"]
-            rows.append({"variant": name, "method": method, "macro AP": m["macro"]["average_precision"], "from": low, "to": high, "macro ROC AUC": m["macro"]["roc_auc"],
-                         "macro F1": m["macro"]["f1"], "macro F1, best label": m.get("best_label", {}).get("macro_f1", np.nan)})
-    return pd.DataFrame(rows).set_index(["variant", "method"]).astype(float)
+            (ap_from, ap_to), (f1_from, f1_to) = (m["interval"].get(f"macro_{figure}", (None, None)) for figure in ("average_precision", "f1"))
+            rows.append({"variant": name, "method": method, "macro AP": m["macro"]["average_precision"], "AP from": ap_from, "AP to": ap_to, "macro ROC AUC": m["macro"].get("roc_auc"),
+                         "macro F1": m["macro"]["f1"], "F1 from": f1_from, "F1 to": f1_to, "macro F1, best label": m.get("best_label", {}).get("macro_f1")})
+    return pd.DataFrame(rows).set_index(["variant", "method"]).astype(float).dropna(axis=1, how="all")
 
 
 def label_table(network: dict, labels: tuple) -> pd.DataFrame:

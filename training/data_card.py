@@ -43,10 +43,26 @@ def clip_data_card(experiment: Experiment, clips: pd.DataFrame) -> str:
         f"# Data of {experiment.name}", "",
         table(["label", "folder", "clips", "groups", "minutes", "rates, kHz", "what they were called"], rows), "",
         "## Parted", "", f"By `{experiment.split.by}` into {experiment.split.folds} folds ({experiment.split.kind}): no {experiment.split.by} lies in two folds.", "",
+        *joined_lines(clips),
         "## Left out", "", ", ".join(f"{what}: {count}" for what, count in left_out.items()) or "nothing", "",
         "## Known weaknesses", "",
         "A clip carries its label throughout, although parts of it may be silent. Recorders, decades and recordists differ between species, so a method can do well "
         "by knowing the recorder: only figures on other groups say anything. Clips are read at their own rate and looked at in the common band only.", ""])
+
+
+def joined_lines(clips: pd.DataFrame) -> list[str]:
+    """Which groups were made one because they share sound, and by which clips; nothing where none were looked for."""
+    joined = clips.attrs.get("joined")
+    if joined is None:
+        return []
+    if not len(joined):
+        return ["Clips of different groups were compared: none share sound.", ""]
+    rows = []
+    for name in sorted(name for name in clips["group"].unique() if " + " in name):
+        of = joined[joined["group_a"].isin(name.split(" + ")) | joined["group_b"].isin(name.split(" + "))]
+        pairs = [f"{a} and {b} ({kind})" for a, b, kind in zip(of["a"], of["b"], of["kind"])]
+        rows.append([name.replace(" + ", ", "), str(int((clips["group"] == name).sum())), "; ".join(pairs[:2]) + (f" and {len(pairs) - 2} more" if len(pairs) > 2 else "")])
+    return ["Groups that share sound, copied or cut twice from one tape, are one group:", "", table(["groups made one", "clips", "clips that share sound"], rows), ""]
 
 
 def shortened(counts: pd.Series, most: int = 6) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from preprocessing.dataset import DataSet
 from spectrogram.picture import normalise
-from training.clip_figures import frequency_ticks
+from training.clip_figures import frequency_ticks, verdict_table  # the same table, for the notebooks of humpbacks
 from training.humpback_verdict import NAMES
 
 COLOURS = {"raw": "#444444", "gate": "#1f77b4", "unet": "#d95f02"}
@@ -34,17 +34,6 @@ def show_ways(data: dict[str, DataSet], labels: list[str] | None = None, count: 
     figure.supylabel("frequency (kHz)")
     figure.colorbar(drawn, ax=grid, label="input of the network", shrink=0.8)
     return grid
-
-
-def verdict_table(metrics: dict) -> pd.DataFrame:
-    """A row per variant and method: macro figures and their intervals over groups."""
-    rows = []
-    for name, variant in metrics["variants"].items():
-        for method in ("network", "baseline"):
-            m = variant[method]
-            rows.append({"variant": name, "method": method, "macro AP": m["macro"]["average_precision"], "AP from": m["interval"]["macro_average_precision"][0],
-                         "AP to": m["interval"]["macro_average_precision"][1], "macro F1": m["macro"]["f1"], "F1 from": m["interval"]["macro_f1"][0], "F1 to": m["interval"]["macro_f1"][1]})
-    return pd.DataFrame(rows).set_index(["variant", "method"]).astype(float)
 
 
 def plot_paired(metrics: dict, ax=None):

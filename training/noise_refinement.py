@@ -17,7 +17,7 @@ from preprocessing.acquire import read_clips
 from preprocessing.dataset import DataSet, pad_to_windows
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
-from training.baseline import statistics
+from training.baseline import filled, middle_of, statistics
 from training.metrics import average_precision, bootstrap, roc_auc
 
 AS_CALLS = 0.8  # a noise segment is dropped that scores as high as the upper 80 % of the annotated calls
@@ -29,7 +29,7 @@ def call_scores(x: np.ndarray, is_call: np.ndarray, groups: np.ndarray, folds: i
 
     Parameters
     ----------
-    x : (n, features) statistics of the picture. is_call : (n,) bool, what was annotated; the rest is called noise. groups : (n,) recordings.
+    x : (n, features) statistics of the picture, NaN for bands that were not recorded. is_call : (n,) bool, what was annotated; the rest is called noise. groups : (n,) recordings.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def call_scores(x: np.ndarray, is_call: np.ndarray, groups: np.ndarray, folds: i
     for train, test in GroupKFold(min(folds, len(np.unique(groups)))).split(x, is_call, groups):
         if len(np.unique(is_call[train])) < 2:
             raise ValueError("the recordings that are left hold only calls, or only noise; give more recordings")
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300, class_weight="balanced")).fit(x[train], is_call[train])
-        scores[test] = model.predict_proba(x[test])[:, 1]
+        known, model = filled(x, middle_of(x[train])), make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300, class_weight="balanced"))
+        scores[test] = model.fit(known[train], is_call[train]).predict_proba(known[test])[:, 1]
     return scores
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 OFF_SHARE = 0.5
 FALLBACK = 0.5
+COMMON = 0.5  # share from which a label counts as common
 FEWEST = 5  # positives and negatives below which nothing can be chosen
 
 
@@ -38,7 +39,8 @@ def platt(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
 def best_threshold(prob: np.ndarray, target: np.ndarray, target_precision: float | None = None) -> float:
     """The probability threshold with the highest F1, or the lowest one that reaches a precision.
 
-    The threshold lies half-way between the two probabilities it parts. `FALLBACK` where there is too little to choose from; the highest
+    Where more than half carry the label, F1 is nearly highest for a threshold of 0, which claims everything and says nothing: there the highest mean of recall and specificity
+    decides (Youden 1950). The threshold lies half-way between the two probabilities it parts. `FALLBACK` where there is too little to choose from; the highest
     precision there is where none reaches the one asked for.
     """
     known = np.isfinite(target)
@@ -51,7 +53,8 @@ def best_threshold(prob: np.ndarray, target: np.ndarray, target_precision: float
     last_of_tie = np.append(p[1:] < p[:-1], True)
     precision, recall = hits / taken, hits / hits[-1]
     if target_precision is None:
-        merit = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        specificity = 1 - (taken - hits) / (target == 0).sum()
+        merit = recall + specificity if (target == 1).mean() > COMMON else 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     else:
         merit = np.where(precision >= target_precision, 1 + recall, precision)
     best = int(np.argmax(np.where(last_of_tie, merit, -1)))
