@@ -116,6 +116,24 @@ def test_an_experiment_judges_its_int8_network_beside_and_the_figures_come_again
     assert metrics["int8"]["all"]["macro"] == evaluate_windows(table, limits, PROFILE.labels)["all"]["macro"]
 
 
+def test_a_study_of_sizes_has_a_row_for_the_network_that_was_trained_for_int8(tmp_path):
+    from training import study
+    from training.study_figures import with_sizes
+
+    data = toy_dataset(tmp_path / "d", seconds=4)
+    spec = Experiment.from_dict({"name": "size", "study": "size", "variants": {"small": {"backbone": BACKBONE, "quantise_epochs": 1}, "own": {"width": 8}}, "epochs": 1, "batch_size": 8,
+                                 "windows_per_epoch": 8})
+    parts, nets = study.trainings_of(spec, data.manifest), {"small": make_net(BACKBONE, PROFILE).eval()}
+    table, limits = study.judged(parts[0], nets["small"], PROFILE, data)
+    table = table.assign(**{f"baseline_{label}": np.float32(0.5) for label in PROFILE.labels})
+    metrics = study.study_metrics(table, {"study": "size", "labels": list(PROFILE.labels), "thresholds": {"small": limits}, "simulated": True})
+    joined, metrics = with_sizes(table, metrics, nets, data, spec, tmp_path)
+    trained = "small, int8 (trained for it)"
+    assert list(metrics["variants"]) == ["small", "small, int8", trained] and set(joined["variant"]) == set(metrics["variants"])
+    assert metrics["sizes"][trained]["kB"] < metrics["sizes"]["small"]["kB"] and joined.groupby("variant").size().nunique() == 1
+    assert joined[[f"baseline_{label}" for label in PROFILE.labels]].notna().to_numpy().all()
+
+
 def test_what_cannot_be_trained_for_int8_is_named():
     with pytest.raises(CannotQuantise, match="MultiOutputResNet"):
         prepared(make_net("resnet", PROFILE, 8), example_of(PROFILE))

@@ -171,7 +171,7 @@ def draw_error(ax, row: dict, kept):
     ax.xaxis.set_major_locator(plt.MaxNLocator(4))
     for at in (row["start_s"], row["start_s"] + kept.window_s):
         ax.axvline(at, color="white", lw=1, ls="--")
-    ax.text(0.02, 0.97, f"{low:.0f} to {high:.0f} dB", color="white", fontsize=7, va="top", transform=ax.transAxes)
+    ax.text(0.02, 0.97, f"{low:.0f} to {high:.0f} dB", color="white", fontsize=7, va="top", transform=ax.transAxes, bbox={"facecolor": "black", "alpha": 0.5, "edgecolor": "none", "pad": 1})
     ax.text(0.5, -0.12, scores, fontsize=7, ha="center", va="top", transform=ax.transAxes) if len(scores) < 75 else None
     band_ticks(ax, kept.band_hz)
     ax.tick_params(labelsize=7)

@@ -25,7 +25,7 @@ from training.augment import Augmentation
 from training.backbones import PictureNet
 from training.data import WindowSet
 from training.evaluate import CHUNK, columns, with_probabilities
-from training.experiment import settings_of
+from training.experiment import in_use, settings_of
 from training.fit import FitSettings, fit
 from training.quantise import BATCH, answer, example_of, export_onnx_windows, export_windows, inputs, session, windows_per_s
 from training.spec import Experiment
@@ -129,10 +129,10 @@ def int8_beside(net: nn.Module, data: DataSet, profile: Profile, spec: Experimen
     x = inputs(data, data.rows(split="train").iloc[:4 * BATCH], profile)
     weights = sum(p.numel() for p in net.parameters())
     sizes = {name: {"kB": made.stat().st_size / 1000, "windows per s": windows_per_s(made, x), "weights": weights} for name, made in written.items()}
-    prob = {split: sigmoid(int8_logits(written["int8"], data, data.rows(split=split), profile)) for split in ("validation", "test")}
-    target = columns(data.rows(split="validation"), "target", profile.labels)
-    limits = {label: best_threshold(prob["validation"][:, k], target[:, k], spec.target_precision) for k, label in enumerate(profile.labels)}
-    return with_probabilities(data.rows(split="test"), prob["test"], profile.labels, profile), limits, sizes
+    known, test = in_use(data.rows(split="validation")), data.rows(split="test")
+    by, target = sigmoid(int8_logits(written["int8"], data, known, profile)), columns(known, "target", profile.labels)
+    limits = {label: best_threshold(by[:, k], target[:, k], spec.target_precision) for k, label in enumerate(profile.labels)}
+    return with_probabilities(test, sigmoid(int8_logits(written["int8"], data, test, profile)), profile.labels, profile), limits, sizes
 
 
 def int8_logits(path: Path, data: DataSet, rows: pd.DataFrame, profile: Profile) -> np.ndarray:
