@@ -11,7 +11,9 @@ import argparse
 import json
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,17 @@ def write_parts(tables, n, folder):
     return parts
 
 
+def prepare(folder, recordings, n_parts, profile, made):
+    """Simulate; write the parts, and the tables whole where not all of them are made from parts. Returns the parts."""
+    from pipeline.tables import write_parquet
+
+    tables = season(recordings, profile)
+    if n_parts < recordings:
+        for name, frame in tables.items():
+            write_parquet(frame, folder / f"{name}.parquet", made)
+    return write_parts(tables, n_parts, folder / "parts")
+
+
 @contextmanager
 def told(what, **more):
     """Print how long it took, and the peak memory so far."""
@@ -81,18 +94,13 @@ def measure(folder, recordings, n_parts):
 
     from pipeline.join import join_parts
     from pipeline.report import Report
-    from pipeline.tables import write_parquet
     from spectrogram.profile import load_profile
 
     matplotlib.use("Agg")
     profile = load_profile("beluga")
     made = {"model_id": "season", "profile": "beluga", "code_version": "0", "thresholds": {x: {"window": 0.5, "on": 0.6, "off": 0.3} for x in profile.labels}}
-    tables = season(recordings, profile)
-    parts = write_parts(tables, n_parts, folder / "parts")
-    if n_parts < recordings:
-        for name, frame in tables.items():
-            write_parquet(frame, folder / f"{name}.parquet", made)
-    del tables
+    with ProcessPoolExecutor(1, get_context("spawn")) as another:  # so that the memory is that of joining and drawing
+        parts = another.submit(prepare, folder, recordings, n_parts, profile, made).result()
     joined = folder if n_parts == recordings else folder / "joined"
     joined.mkdir(exist_ok=True)
     with told("joining", parts=n_parts):

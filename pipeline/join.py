@@ -51,15 +51,18 @@ def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile,
         where the tables cannot be written; the old ones stay.
     """
     efforts, level_schema, seen = [], _schema(typed(pd.DataFrame(), LEVEL_TYPES)), []
+    merged = []
     for path, fingerprint in parts:
         with _opened(path, fingerprint) as part:
-            efforts.append(part.table("effort"))
+            efforts.append(part.table("effort").replace_schema_metadata(None))
+            if len(efforts) >= SMALL:
+                merged, efforts = [*merged, _merged(efforts)], []
             levels = part.schema("levels")
             if not any(levels.equals(other) for other in seen):
                 seen.append(levels)
                 level_schema = _with_fields(level_schema, levels)
         tick()
-    effort = with_gaps(_joined(efforts))
+    effort = with_gaps(_effort([*merged, *efforts]))
     schemas = {"events": _schema(typed(pd.DataFrame(), event_types(profile))), "windows": _schema(typed(pd.DataFrame(), window_types(profile))),
                "levels": _of_frame(level_schema)}
     counts: dict[str, Counter] = defaultdict(Counter)
@@ -169,11 +172,15 @@ def _of_frame(schema):
     return _schema(schema.remove_metadata().empty_table().to_pandas().astype({"UTC": LEVEL_TYPES["UTC"], "recording": "str"}))
 
 
-def _joined(efforts: list) -> pd.DataFrame:
+def _merged(tables: list):
+    """Small tables of one schema as one: each by itself, of one row, takes some 20 kB."""
     import pyarrow as pa
 
-    frame = pa.concat_tables([e.replace_schema_metadata(None) for e in efforts]).to_pandas() if efforts else pd.DataFrame()
-    return typed(frame, EFFORT_TYPES)
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _effort(tables: list) -> pd.DataFrame:
+    return typed(_merged(tables).to_pandas() if tables else pd.DataFrame(), EFFORT_TYPES)
 
 
 def _write_csv(parquet: Path, path: Path) -> None:

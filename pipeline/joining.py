@@ -1,7 +1,7 @@
 """What has to go in order of time: from what was made of each chunk (`pipeline.making`) to a recording's tables.
 
 The regions' background, the events, the windows' levels and the rows of levels look back at earlier chunks, so one `Joiner` takes all chunks of a recording in
-order. That costs a tenth of the time of making them. It holds what is still open and the finished rows, not the recording.
+order. That is a sixth of the work. It holds what is still open and the finished rows, not the recording.
 """
 from __future__ import annotations
 

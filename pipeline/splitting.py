@@ -41,7 +41,7 @@ def stretches(job: Job, profile, limit_s: float) -> list[Stretch]:
         return []
     try:
         recording = Recording(job.source.where, job.channel)
-    except BadRecording:
+    except BadRecording:  # said when it is its turn
         return []
     return cut(recording.frames, recording.sample_rate_hz, limit_s) if recording.duration_s > limit_s else []
 
@@ -77,12 +77,15 @@ class Splitter:
         cuts = stretches(job, self.archive.model.profile, self.limit_s)
         if len(cuts) < 2:
             return [job]
+        try:
+            rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name)
+        except BadRecording:  # gone meanwhile
+            return [job]
         there = {path: stretch_footer(path) for path in self.archive.stretches_of(job.key)}
         here = {found["stretch"] for path, found in there.items() if found.get("fingerprint") == job.fingerprint and found["stretch"] in cuts}
         for path, found in there.items():
             if found.get("stretch") not in here:
                 path.unlink(missing_ok=True)
-        rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name)
         self._recordings[job.key] = _Open(job, rejoined, deque(cuts), here)
         return [replace(job, key=f"{job.key}.stretch-{stretch}", stretch=stretch) for stretch in cuts if stretch not in here]
 

@@ -69,7 +69,7 @@ def test_watching_a_folder_until_ctrl_c(tmp_path, monkeypatch, capsys):
 
     def recorder():
         try:
-            write(tmp_path / "before" / FIRST, scene(6, 8000, 1), 8000, "PCM_16").rename(source / FIRST)
+            write(tmp_path / "before" / FIRST, scene(20, 8000, 1), 8000, "PCM_16").rename(source / FIRST)
             with soundfile.SoundFile(source / SECOND, "w", 8000, 1, "PCM_16") as file:  # grows, while its header says less or more
                 for block in np.split(scene(6, 8000, 2), 6):
                     file.write(block)
@@ -87,11 +87,11 @@ def test_watching_a_folder_until_ctrl_c(tmp_path, monkeypatch, capsys):
 
     thread = threading.Thread(target=recorder)
     thread.start()
-    summary = run_multi_file_pipeline(source, out, ToyModel(), watch=True, settle_s=0.3, progress=False)
+    summary = run_multi_file_pipeline(source, out, ToyModel(), watch=True, settle_s=0.3, progress=False, split_s=16)
     thread.join()
     said = capsys.readouterr().out
     assert summary["recording"].tolist() == [FIRST, SECOND] == seen and (summary["status"] == "ok").all()
-    assert f"watching {source}" in said and said.count(f"{FIRST}: 6 s done") == 1 and "stopped; the tables are brought up to date" in said
+    assert f"watching {source}" in said and said.count(f"{FIRST}: 20 s done") == 1 and "stopped; the tables are brought up to date" in said
 
     (source / THIRD).unlink()
     run_multi_file_pipeline(source, tmp_path / "fresh", ToyModel(), progress=False)
