@@ -219,5 +219,5 @@ def plot_figures(table: pd.DataFrame, figure: str = "AP", ax=None, chance: float
     ax.set_yticks(range(len(names))[::-1], names)
     ax.set(xlabel={"AP": "macro average precision", "F1": "macro F1 of the likeliest label"}.get(figure, figure), ylim=(-0.6, len(names) - 0.4), xlim=(0, 1.02))
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18 - 0.3 / len(names)), ncol=3, frameon=False)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.45 * len(names) + 0.5)), ncol=3, frameon=False)
     return ax
