@@ -9,6 +9,8 @@ What lies on disk, in `results/NAME/`:
     parameters.yaml    every parameter, defaults too; from it the digest that tells whether the YAML changed since
     train.ipynb        the executed template, tidied: no progress bars, no paths of this machine
     metrics.json, predictions.parquet, model.safetensors + model.json, model_card.md, data_card.md
+    worst.npz, worst.selections.txt   pictures of the worst errors and the same as a Raven table (windows and clips, see `training/worst.py`)
+    model_int8.onnx    with `quantise_epochs`: the network trained on for int8
     analysis.ipynb     executed last: a folder that has it, and parameters.yaml with the same digest, is done
     checkpoints/       git-ignored; digest.txt says of which parameters they are. A run that was cut off goes on from them; those of
                        other parameters are cleared away.
