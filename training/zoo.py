@@ -22,6 +22,7 @@ from spectrogram.profile import Profile
 from training.backbones import make_net
 from training.cook_nets import CookNet
 from training.detection_settings import detections_of
+from training.merge import merge
 from training.overview import rows_of
 from training.run import RESULTS
 from training.spec import Experiment
@@ -88,12 +89,13 @@ def measured(rows: pd.DataFrame, turns: int = TURNS) -> pd.DataFrame:
 
 
 def network_of(row: dict) -> torch.nn.Module:
-    """A row's network with weights drawn by chance; of several members, which are merged into one, one member."""
+    """A row's network with weights drawn by chance; several members merged into one, as they are saved."""
     spec = row["spec"]
     if row["network"].startswith("cook:"):
         name = row["network"].split(":")[1]
         return CookNet(name, 1, size=detections_of(spec).networks[name].get("size"))
-    return make_net(spec.backbone.removesuffix(":pretrained"), spec.front_end(), spec.width, spec.depth)
+    one = lambda: make_net(spec.backbone.removesuffix(":pretrained"), spec.front_end(), spec.width, spec.depth)  # noqa: E731
+    return merge([one() for _ in range(1 if spec.backbone == "descriptors" else spec.members)])
 
 
 def size(net: torch.nn.Module) -> dict:
@@ -136,10 +138,10 @@ def plot_sizes(sizes: pd.DataFrame, ax=None):
     """Windows per second against kB, both logarithmic."""
     from training.figures import axes
 
-    ax = axes(ax, (8, 5))
-    ax.plot(sizes["kB"], sizes["windows_per_s"], "o")
-    for row in sizes.drop_duplicates("network").to_dict("records"):
-        ax.annotate(row["network"], (row["kB"], row["windows_per_s"]), textcoords="offset points", xytext=(5, 3), fontsize=7)
+    ax, marks = axes(ax, (9, 5)), "os^vD<>Pp*Xhd"
+    for k, (name, part) in enumerate(sizes.groupby("network", sort=False)):
+        ax.plot(part["kB"], part["windows_per_s"], marks[k % len(marks)], color=f"C{k % 10}", label=name)
     ax.set(xscale="log", yscale="log", xlabel="size, kB of 32-bit weights", ylabel="windows per second of one thread")
     ax.grid(alpha=0.3)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return ax
