@@ -16,7 +16,6 @@ import pipeline.parts
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio, splitting
 from pipeline.denoised import beside
 from pipeline.making import generator_of
-from pipeline.parts import PartFile
 from pipeline.splitting import limit_s
 from pipeline.stretches import STRETCH_CHUNKS, Counting, Stretch, cut
 from pipeline.tables import TABLES
@@ -74,8 +73,8 @@ def season(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
     place = folder / "in"
     write(place / "6872.220716000000.wav", over_joints(100.3, 8000), 8000)
-    write(place / "6872.220716010000.wav", over_joints(33, 44100, 2), 44100, "PCM_24")
-    write(place / "6872.220716020000.wav", over_joints(34.01, 96000, 3), 96000, "PCM_16")
+    write(place / "6872.220716010000.wav", over_joints(20, 44100, 2), 44100, "PCM_24")
+    write(place / "6872.220716020000.wav", over_joints(17.01, 96000, 3), 96000, "PCM_16")
     write(place / "6872.220716030000.wav", over_joints(48, 8000, 4), 8000, "PCM_16")      # ends on a joint
     write(place / "6872.220716040000.wav", over_joints(32.004, 8000, 5), 8000)            # the last chunk is shorter than a frame's hop
     write_flac(place / "6872.220716060000.flac", over_joints(34, 16000, 7), 16000)
@@ -115,7 +114,7 @@ def test_what_the_whole_is_has_calls_over_the_joints_and_every_fault(season):
 def test_the_shipped_kind_of_network_is_called_as_in_one_go(tmp_path):
     """Batches of windows are the same, so the same bits come out of the network. Two workers, and a scheduler elsewhere: test_archive_engine.py."""
     model = str(save_random_model(tmp_path / "model"))
-    write(tmp_path / "in" / NAME, over_joints(50, 48000), 48000, "PCM_16")
+    write(tmp_path / "in" / NAME, over_joints(35, 48000), 48000, "PCM_16")
     run(tmp_path, "whole", model)
     run(tmp_path, "split", model, split_s=32)
     assert_same(tmp_path, "split")
@@ -247,7 +246,7 @@ def start(folder):
 @pytest.fixture
 def long(tmp_path):
     for k, name in enumerate(NAMES):
-        write(tmp_path / "in" / name, over_joints(100, 8000, k), 8000)
+        write(tmp_path / "in" / name, over_joints(68, 8000, k), 8000)
     run(tmp_path, "whole")
     return tmp_path
 
@@ -262,7 +261,7 @@ def test_killed_at_random_moments_and_restarted(long):
     kills, twice = 0, 0
     for _ in range(n):
         process, already = start(long), len(begun(long))
-        while len(begun(long)) < already + chance.choice([2, 3, 5]) and process.poll() is None:
+        while len(begun(long)) < already + chance.choice([2, 3]) and process.poll() is None:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.2))
         kills += process.poll() is None
@@ -290,7 +289,7 @@ def test_two_processes_make_no_stretch_twice(long, made, monkeypatch):
     assert other.wait() == 0
     theirs = [name.split(".stretch-")[0].rsplit("-", 1)[0] for name in begun(long)]
     ours = [name.split(" ")[0] for name in made]
-    assert len(set(theirs)) == len(set(ours)) == 1 and sorted(theirs + ours) == [name for name in NAMES for _ in range(7)]
+    assert len(set(theirs)) == len(set(ours)) == 1 and sorted(theirs + ours) == [name for name in NAMES for _ in range(5)]
     assert_same(long, "out")
 
 
@@ -304,12 +303,5 @@ def test_what_was_made_with_other_stretches_or_of_another_file_goes(long, made, 
     made.clear()
     run(long, "out", split_s=32)
     run(long, "one")
-    assert len(made) == 4 + 1
+    assert len(made) == 3 + 1
     assert_same(long, "out", "one")
-
-
-def test_a_part_of_a_split_recording_tells_no_difference(long):
-    run(long, "out", split_s=48)
-    for path in (long / "out" / "parts").glob("*.zip"):
-        with PartFile(path) as part, PartFile(long / "whole" / "parts" / path.name) as whole:
-            assert part.made == whole.made
