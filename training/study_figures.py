@@ -31,6 +31,8 @@ def plot_study(metrics: dict, ax=None):
 
 def plot_sizes(metrics: dict, ax=None):
     """Macro F1 with its 95 % interval over recordings against kB and against windows per second (two axes, if given), a colour for each network; hollow: in int8."""
+    from matplotlib.ticker import LogLocator
+
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -45,7 +47,11 @@ def plot_sizes(metrics: dict, ax=None):
             one.errorbar(x, f1, [[max(0, f1 - low)], [max(0, high - f1)]], fmt="o" if name == network else "^" if "trained" in name else "s", color=colour, capsize=3,
                          mfc=colour if name == network else "white", label=name)
     ax[0].set(xscale="log", xlabel="size of the network, kB", ylabel="macro F1 of windows")
-    ax[1].set(xscale="log", xlabel="windows per second of one thread")
+    ax[1].set(xscale="log", xlabel="windows per second of one processor")
+    for one in ax:
+        one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        one.xaxis.set_major_formatter("{x:g}")
+        one.xaxis.set_minor_formatter("")
     ax[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return ax
 
