@@ -27,7 +27,7 @@ from training.data import WindowSet
 from training.evaluate import CHUNK, columns, with_probabilities
 from training.experiment import in_use, settings_of
 from training.fit import FitSettings, fit
-from training.quantise import BATCH, answer, example_of, export_onnx_windows, export_windows, inputs, session, windows_per_s
+from training.quantise import BATCH, answer, example_of, export_onnx_windows, export_windows, inputs, session, short_names, windows_per_s
 from training.spec import Experiment
 from training.thresholds import best_threshold, sigmoid
 
@@ -163,6 +163,7 @@ def export_int8(net: RoundedNet, profile: Profile, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     export_onnx_windows(net, profile, path)
     whole_numbers(path)
+    short_names(path)
     example = example_of(profile, 8)
     with torch.no_grad():
         expected = net(example)[0].numpy()
