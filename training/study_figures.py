@@ -72,15 +72,18 @@ def plot_paired(metrics: dict, ax=None):
 
 def plot_snr(metrics: dict, ax=None):
     """Recall of windows by the call's SNR, mean over the call labels, a line per training."""
-    ax, labels = axes(ax, (7, 4.2)), call_labels(tuple(metrics["labels"]))
-    for name, variant in metrics["variants"].items():
+    ax, labels = axes(ax, (9, 4.2)), call_labels(tuple(metrics["labels"]))
+    groups = list(dict.fromkeys(name.split(",")[0] for name in metrics["variants"])) if metrics["study"] == "sites" else []
+    for k, (name, variant) in enumerate(metrics["variants"].items()):
         by_label = variant["network"]["recall_by_snr"]
         bins = by_label[labels[0]]
         recall = [mean_known([by_label[label][k]["recall"] for label in labels if by_label[label][k]["recall"] is not None]) for k in range(len(bins))]
         names = [f"{b['snr_low_db']:g}–{float(b['snr_high_db']):g}" if np.isfinite(float(b["snr_high_db"])) else f"≥ {b['snr_low_db']:g}" for b in bins]
-        ax.plot(names, recall, "o-", ms=4, label=name)
+        colour, line = (f"C{groups.index(name.split(',')[0])}", (":", "-.", "--", "-")[k % 4]) if groups else (f"C{k}", "-")  # sites by colour, more windows by fuller lines
+        ax.plot(names, recall, "o", ls=line, color=colour, ms=4, label=name)
     ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    ax.figure.set_layout_engine("constrained")
     return ax
 
 
