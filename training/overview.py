@@ -74,7 +74,8 @@ def readme(rows: pd.DataFrame) -> str:
     lines = ["# Results", "",
              "One folder per experiment: parameters, metrics, predictions, cards, the executed training notebook and its analysis, which reads only its own folder. This page is written by",
              "`python -m training.overview`; [06_compare](../training/06_compare.ipynb) draws it. `make experiment NAME=…` makes a folder again, `make experiments` all that are missing or changed.", "",
-             "AP is the mean average precision over the labels, its 95 % interval drawn over recordings (clips: over groups). Folds and splits are grouped, except where a row says it leaks.", ""]
+             "AP is the mean average precision over the labels, its 95 % interval drawn over recordings (clips: over groups). Folds and splits are grouped, except where a row says it leaks.", "",
+             "[zoo](zoo/) holds the executed [11_zoo](../training/11_zoo.ipynb): every network beside the others by task, size and speed, and frozen networks as feature extractors.", ""]
     for kind, title in (("windows", "Models judged on windows and events"), ("study", "Studies: one thing changed"), ("clips", "Recorded clips of animals"), ("contest", "Right whale up-calls"),
                         ("detections", "A detector's finds, checked"), ("humpback", "Humpbacks, with and without denoising")):
         part = rows[rows["kind"] == kind] if len(rows) else rows
