@@ -1,6 +1,7 @@
 """Frozen networks as feature extractors, and the two classifiers on top: what goes in, who judges whom, and figures by hand."""
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,7 +110,9 @@ def test_a_task_on_simulated_clips_from_sound_to_figures(tmp_path, monkeypatch):
     assert (table["AP low"] <= table["AP high"]).all() and table["clips"].eq(48).all()
     same = gain(answers, "own", "own", task.labels, draws=5)
     assert same["difference"] == same["low"] == same["high"] == 0 and "not told apart" in sentence(same)
-    assert embedding_tasks.plot_figures(table).get_xlabel() == "macro average precision"
+    ax = embedding_tasks.plot_figures(table)
+    assert ax.get_xlabel() == "macro average precision"
+    plt.close(ax.figure)
 
 
 def test_a_trunk_that_was_trained_on_the_clips_that_are_judged_is_refused():
