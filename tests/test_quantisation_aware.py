@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, toy_dataset
+from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
 from training.backbones import make_net
 from training.evaluate import evaluate_windows, json_ready
 from training.experiment import beside
@@ -14,14 +14,6 @@ from training.recompute import unlike, windows_again
 from training.spec import BadExperiment, Experiment
 
 BACKBONE = "mobilenet_v3_small.2"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def squares(count, seed):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, toy_dataset
+from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
 from training.augment import Augmentation
 from training.baseline import Baseline, features
 from training.data import WindowSet
@@ -14,15 +14,6 @@ from training.saved import SavedModel
 from training.thresholds import choose
 
 SETTINGS = FitSettings(epochs=3, batch_size=16, windows_per_epoch=64, learning_rate=4e-3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on batches this small mostly wait for each other, worse where other tests run beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

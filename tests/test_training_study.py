@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, toy_dataset
+from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
 from training import study
 from training.backbones import BadBackbone, make_net
 from training.evaluate import json_ready
@@ -16,14 +16,6 @@ from training.run import write_parameters
 from training.spec import Experiment
 
 QUICK = {"name": "toy", "recordings": {}, "epochs": 1, "batch_size": 16, "windows_per_epoch": 32, "width": 8, "learning_rate": 0.004}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
