@@ -5,7 +5,7 @@ import numpy as np
 
 from pipeline.denoised import passage_picture
 from pipeline.plots import COLOURS, draw_events
-from pipeline.traces import TraceJoiner, WindowCutter
+from spectrogram.windows import TraceJoiner, WindowCutter
 from ROI.detector import explain
 from ROI.plots import plot_bands, plot_boxes
 from spectrogram.generator import Spectrogram, SpectrogramGenerator

@@ -13,12 +13,12 @@ from pipeline.making import Made, generator_of
 from pipeline.provenance import provenance
 from pipeline.result import PipelineResult
 from pipeline.tables import EFFORT_TYPES, event_types, table_of, window_types
-from pipeline.traces import TraceJoiner
 from ROI.detector import BOX, RoiDetector, boxes_table
 from spectrogram.generator import COARSE_FRAMES
 from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
 from spectrogram.names import utc_times
 from spectrogram.recording import Recording
+from spectrogram.windows import TraceJoiner, WindowPeaks
 
 
 def check_level_row(level_row_s) -> None:
@@ -36,10 +36,10 @@ class Joiner:
         profile = self.profile = model.profile
         self.provenance = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by})
         self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
-        self.detector, self.traces = RoiDetector(profile, nyquist_hz=recording.nyquist_hz), TraceJoiner(profile)
+        self.detector, self.traces, self.peaks = RoiDetector(profile, nyquist_hz=recording.nyquist_hz), TraceJoiner(profile), WindowPeaks(profile)
         self.spans: SpanCutter | None = None
         self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES
-        self.window_parts, self.level_parts, self.region_parts, self.events = [], [], [], []
+        self.window_parts, self.prob_parts, self.level_parts, self.region_parts, self.events = [], [], [], [], []
         self.pending_seconds: list[Seconds] = []
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
@@ -51,12 +51,13 @@ class Joiner:
             boxes = np.concatenate([boxes, self.detector.finish_records()])
         self.region_parts.append(boxes)
         self._levels(made)
-        self._windows(made)
+        self._window_levels(made)
         if self.spans is None:
             trace_rate_hz = made.position_prob.shape[2] / self.profile.window_s
             shown = {label: values for label, values in self.thresholds.items() if label not in self.missing}
             self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
         trace = self.traces.push(made.position_prob, made.final)
+        self.prob_parts.append(self.model.windows_of(self.peaks.push(trace, made.position_prob.shape[2])) if self.model.by_trace else made.window_prob)
         for span in self.spans.push(trace, made.coarse_psd, boxes, self.detector.settled_s, made.final):
             self.events += event_rows(span, self.profile, self.thresholds, self.recording.nyquist_hz)
 
@@ -68,14 +69,14 @@ class Joiner:
             self.level_parts.append(level_rows(Seconds.join(self.pending_seconds), self.recording.sensitivity_db, self.level_row_s))
             self.pending_seconds = []
 
-    def _windows(self, made: Made) -> None:
-        """Probabilities and band levels of the next windows. A window's level is the mean over what of it was recorded."""
-        profile, prob = self.profile, made.window_prob
+    def _window_levels(self, made: Made) -> None:
+        """Band levels of the next windows. A window's level is the mean over what of it was recorded."""
+        profile, n = self.profile, len(made.window_prob)
         size, step = profile.window_frames // COARSE_FRAMES, profile.step_frames // COARSE_FRAMES
         coarse = np.concatenate([self.coarse_tail, made.coarse_psd])
-        first = np.arange(len(prob)) * step
+        first = np.arange(n) * step
         last = np.minimum(first + size, len(coarse))
-        table = {f"p_{x}": prob[:, i] if x not in self.missing else np.full(len(prob), np.nan, np.float32) for i, x in enumerate(profile.labels)}
+        table = {"start_s": (self.windows_levelled + np.arange(n)) * profile.step_s}
         for band in profile.roi_bands:
             shared = np.minimum(profile.band_high_hz, band["high_hz"]) - np.maximum(profile.band_low_hz, band["low_hz"])
             use = (shared > 0) & profile.visible_bands(self.recording.nyquist_hz)
@@ -84,9 +85,8 @@ class Joiner:
             means = (total[last] - total[first]) / np.maximum(last - first, 1)
             silence = FLOOR * 10 ** (-self.recording.sensitivity_db / 10) * max(shared[use].sum(), 1.0)  # as in the picture and the levels
             table[f"level_{band['name']}_db"] = 10 * np.log10(np.maximum(means, silence))
-        self.coarse_tail = coarse[len(prob) * step:]
-        table["start_s"] = (self.windows_levelled + np.arange(len(prob))) * profile.step_s
-        self.windows_levelled += len(prob)
+        self.coarse_tail = coarse[n * step:]
+        self.windows_levelled += n
         self.window_parts.append(table)
 
     def result(self) -> PipelineResult:
@@ -114,8 +114,11 @@ class Joiner:
         return table_of(common | columns | times, types, len(self.events))
 
     def _window_table(self) -> pd.DataFrame:
-        types = window_types(self.profile)
-        columns = {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in ("recording", "start_utc")}
+        labels, types = self.profile.labels, window_types(self.profile)
+        prob = np.concatenate([np.empty((0, len(labels)), np.float32), *self.prob_parts])
+        prob[:, [label in self.missing for label in labels]] = np.nan
+        columns = {f"p_{label}": prob[:, k] for k, label in enumerate(labels)}
+        columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc"}}
         return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
 
     def _times(self, offsets_s):

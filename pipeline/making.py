@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.traces import WindowCutter
+from spectrogram.windows import WindowCutter
 from spectrogram.chunks import Chunk
 from spectrogram.generator import Piece, SpectrogramGenerator
 from spectrogram.levels import Seconds

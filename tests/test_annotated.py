@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.traces import WindowCutter
+from spectrogram.windows import WindowCutter
 from preprocessing.annotated import annotated_dataset, hard_negatives
 from preprocessing.annotations import read_annotations
 from preprocessing.dataset import DataSet, pad_to_windows, targets

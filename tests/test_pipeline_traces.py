@@ -2,15 +2,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from pipeline import run_pipeline_single_audio
-from pipeline.traces import TraceJoiner, WindowCutter
 from preprocessing.dataset import build_dataset
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.picture import normalise
 from spectrogram.profile import load_profile
+from spectrogram.windows import TraceJoiner, WindowCutter, WindowPeaks, joined_peaks
 from tests.toy_model import SpyModel
 from tests.toy_sound import NAME, noise, scene, write
+from training.evaluate import predict_rows
+from training.model import MultiOutputResNet
+from training.saved import load_model, save_model
 
 PROFILE = load_profile("beluga")
 SIZE, STEP, BANDS = PROFILE.window_frames, PROFILE.step_frames, PROFILE.n_bands
@@ -84,6 +88,20 @@ def test_the_middle_of_a_window_answers():
     assert trace.tolist() == expected
 
 
+@pytest.mark.parametrize("windows", [1, 2, 3, 40])
+@pytest.mark.parametrize("pieces", [1, 2, 7, 100])
+def test_a_window_takes_the_highest_of_the_trace_within_it_however_it_came(windows, pieces):
+    answers = np.random.default_rng(windows).random((windows, len(PROFILE.labels), POSITIONS)).astype(np.float32)
+    trace = TraceJoiner(PROFILE).push(answers, final=True)
+    expected = [trace[k * POSITIONS // 2:k * POSITIONS // 2 + POSITIONS].max(axis=0) for k in range(windows)]
+    np.testing.assert_array_equal(joined_peaks(answers, PROFILE), expected)
+    joiner, peaks, parts = TraceJoiner(PROFILE), WindowPeaks(PROFILE), []
+    groups = np.array_split(answers, pieces)
+    for k, group in enumerate(groups):
+        parts.append(peaks.push(joiner.push(group, final=k == len(groups) - 1), POSITIONS))
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
 def test_no_window_no_trace():
     joiner = TraceJoiner(PROFILE)
     assert joiner.push(np.empty((0, len(PROFILE.labels), POSITIONS), np.float32), final=True).shape == (0, len(PROFILE.labels))
@@ -107,3 +125,22 @@ def test_what_the_model_sees_in_use_is_what_it_saw_in_training_bit_for_bit(rate,
             np.testing.assert_array_equal(inputs[k].view(np.uint32), normalise(window, PROFILE).view(np.uint32))
     else:
         np.testing.assert_array_equal(seen[0, :int(seconds * 192)], SpectrogramGenerator(PROFILE).picture(path)[:int(seconds * 192)])
+
+
+def test_windows_judged_by_the_trace_are_the_same_in_training_and_in_use(tmp_path):
+    path = write(tmp_path / NAME, scene(17.75, 192_000), 192_000, "PCM_16")
+    calibration = {x: {"slope": 1.5, "intercept": 0.5, "position_slope": 0.7, "position_intercept": 1.0} for x in PROFILE.labels}
+    torch.manual_seed(0)
+    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=4)
+    save_model(tmp_path / "m", net, PROFILE, {x: {"window": 0.5, "on": 0.5, "off": 0.25} for x in PROFILE.labels}, calibration, by_trace=True)
+    model = load_model(tmp_path / "m")
+    used = run_pipeline_single_audio(path, model, block_s=3.1).windows
+    recordings = pd.DataFrame([{"recording": NAME, "path": str(path), "split": "train"}])
+    truth = pd.DataFrame({"recording": [], "label": [], "start_s": [], "end_s": [], "snr_db": [], "audible": []})
+    data = build_dataset(recordings, truth, tmp_path / "set", PROFILE)
+    judged = predict_rows(model, data, data.manifest)
+    assert len(used) == len(judged) + 1  # training leaves out a last window that is not whole; it is a neighbour of the one before
+    own = model.predict(data.windows(data.manifest))[0]
+    for k, label in enumerate(PROFILE.labels):
+        np.testing.assert_allclose(used[f"p_{label}"][:len(judged) - 1], judged[f"prob_{label}"][:-1], atol=1e-4)
+        assert (judged[f"prob_{label}"] != own[:, k]).mean() > 0.3  # the neighbours had a say

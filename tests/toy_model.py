@@ -22,6 +22,8 @@ THRESHOLDS = {"window": 0.5, "on": 0.5, "off": 0.25}
 class ToyModel:
     """See the module's docstring. Stateless; `predict` gives the same answer for a window however windows are batched."""
 
+    by_trace = False
+
     def __init__(self, profile: Profile | None = None, thresholds: dict | None = None, model_id: str = "toy"):
         self.profile = profile or load_profile("beluga")
         self.thresholds = {label: dict(THRESHOLDS) for label in self.labels} | (thresholds or {})

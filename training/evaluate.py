@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.dataset import DataSet
+from spectrogram.windows import joined_peaks
 from training.metrics import average_precision, bootstrap, counts, mean_known, recall_by_snr, window_metrics
+from training.model import positions_of
 from training.saved import SavedModel
 
 VESSEL = "Boat"
@@ -19,9 +21,26 @@ CHUNK = 512
 
 def predict_rows(model: SavedModel, data: DataSet, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with a prob_LABEL column for each label, NaN where the recording's rate cannot show the label."""
-    parts = [model.predict(data.windows(rows.iloc[start:start + CHUNK]))[0] for start in range(0, len(rows), CHUNK)]
-    prob = np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), np.float32)
-    return with_probabilities(rows, prob, model.labels, model.profile)
+    return with_probabilities(rows, model.probability(row_logits(model, data, rows)[0]), model.labels, model.profile)
+
+
+def row_logits(model: SavedModel, data: DataSet, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Raw logits of manifest rows as the pipeline finds them: windows (rows, labels), positions (rows, labels, positions).
+
+    With the model's `by_trace`, rows that follow each other one step on in a recording are neighbours, whose answers make one trace.
+    """
+    parts = [(np.zeros((0, len(model.labels)), np.float32), np.zeros((0, len(model.labels), positions_of(model.profile.window_frames)), np.float32))]
+    for chosen in stretches(rows, model.profile.step_frames) if model.by_trace else [rows.iloc[start:start + CHUNK] for start in range(0, len(rows), CHUNK)]:
+        window, position = model.logits(data.windows(chosen))
+        parts.append((joined_peaks(position, model.profile) if model.by_trace else window, position))
+    return tuple(np.concatenate(part) for part in zip(*(parts[1:] or parts)))
+
+
+def stretches(rows: pd.DataFrame, step_frames: int) -> list[pd.DataFrame]:
+    """Manifest rows cut where the next window is not that which follows in the same recording."""
+    frame, name = rows["start_frame"].to_numpy(), rows["recording"].to_numpy(object)
+    cuts = np.flatnonzero((np.diff(frame) != step_frames) | (name[1:] != name[:-1])) + 1
+    return [rows.iloc[low:high] for low, high in zip([0, *cuts], [*cuts, len(rows)]) if high > low]
 
 
 def with_probabilities(rows: pd.DataFrame, prob: np.ndarray, labels: tuple, profile) -> pd.DataFrame:

@@ -25,9 +25,10 @@ from training.augment import Augmentation
 from training.backbones import make_net
 from training.baseline import Baseline, features
 from training.data import WindowSet
-from training.evaluate import columns, evaluate_windows, false_windows_per_empty_hour, json_ready, predict_rows, with_probabilities
+from training.evaluate import columns, evaluate_windows, false_windows_per_empty_hour, json_ready, predict_rows, row_logits, with_probabilities
 from training.fit import FitSettings, fit
 from training.merge import take_trunk
+from training.model import MultiOutputResNet
 from training.saved import SavedModel, find_folder, save_model
 from training.spec import SITES, Experiment
 from training.thresholds import choose, reliability
@@ -240,16 +241,14 @@ def in_use(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None) -> SavedModel:
-    """The network with calibration and thresholds chosen on the validation split (`in_use`)."""
+    """The network with calibration and thresholds chosen on the validation split (`in_use`). One that answers moment by moment is judged by its trace."""
     plain = {label: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for label in profile.labels}
-    raw = SavedModel(net, profile, {}, plain, name, {})
-    validation = WindowSet(data, in_use(data.rows(split="validation")), profile)
-    parts = []
-    for start in range(0, len(validation), 512):
-        batch = validation.batch(range(start, min(start + 512, len(validation))))
-        parts.append((*raw.logits(batch.picture_db), batch.window, batch.position))
-    calibration, thresholds = choose(*(np.concatenate(part) for part in zip(*parts)), profile.labels, target_precision)
-    return SavedModel(net, profile, thresholds, calibration, name, {})
+    raw = SavedModel(net, profile, {}, plain, name, {}, by_trace=isinstance(net, MultiOutputResNet) and net.tiles > 1)
+    rows = in_use(data.rows(split="validation"))
+    known = WindowSet(data, rows, profile)
+    window, position, _ = (np.stack(part) for part in zip(*map(known.targets_at, range(len(rows)), known.start_frame)))
+    calibration, thresholds = choose(*row_logits(raw, data, rows), window, position, profile.labels, target_precision)
+    return replace(raw, thresholds=thresholds, calibration=calibration)
 
 
 def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.DataFrame, dict]:
@@ -334,7 +333,7 @@ def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel,
                "windows": {split: int(count) for split, count in manifest["split"].value_counts().items()},
                "recordings": {split: int(part["recording"].nunique()) for split, part in manifest.groupby("split")},
                "hours": {split: round(float(part.groupby("recording")["duration_s"].first().sum()) / 3600, 3) for split, part in manifest.groupby("split")}}
-    model_id = save_model(folder, net, model.profile, model.thresholds, model.calibration, summary)
+    model_id = save_model(folder, net, model.profile, model.thresholds, model.calibration, summary, by_trace=model.by_trace)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "parameters.yaml").write_text(yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -2,7 +2,8 @@
 on a processor; a folder without it works too). Never a pickle.
 
 model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
-calibration {label: {slope, intercept, position_slope, position_intercept}}, denoise (what the sound was denoised by, where it was), summary of the training data and run, code version.
+calibration {label: {slope, intercept, position_slope, position_intercept}}, by_trace (a window's answer is the highest within it of the trace that all windows make
+together, not its own alone; see `spectrogram.windows`), denoise (what the sound was denoised by, where it was), summary of the training data and run, code version.
 
 >>> model = load_model("results/beluga_default")                # doctest: +SKIP
 >>> window_prob, position_prob = model.predict(pictures_db)     # doctest: +SKIP
@@ -28,6 +29,7 @@ from training.model import MultiOutputResNet
 from training.thresholds import sigmoid
 
 FORMAT = 1
+TINY = np.float32(1e-7)  # probabilities in float32 reach 0 and 1; logits go no further than this
 DENOISER = "denoiser"  # folder within a model's, where it was trained on sound that a U-Net had denoised
 ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
 NEEDED = ("model_id", "architecture", "arguments", "profile", "thresholds", "calibration")
@@ -57,6 +59,7 @@ class SavedModel:
     device: str = "cpu"
     quick: OnnxNet | None = None  # answers windows that follow each other, on the CPU
     denoise: str | Path | None = None  # what it saw was denoised by: "gate", or the folder of a U-Net
+    by_trace: bool = False  # a window's answer is the trace's highest within it
 
     def __post_init__(self):
         maps = [[self.calibration[label][key] for label in self.labels] for key in ("slope", "intercept", "position_slope", "position_intercept")]
@@ -79,7 +82,7 @@ class SavedModel:
         return self
 
     def logits(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Raw logits of windows (n, labels) and positions (n, labels, positions); parameters as for `predict`."""
+        """Raw logits of windows (n, labels) and positions (n, labels, positions); parameters as for `predict`. With `by_trace` a window's is its highest position's."""
         p = self.profile
         expected = (p.window_frames, p.n_bands)
         if pictures_db.ndim != 3 or pictures_db.shape[1:] != expected:
@@ -96,7 +99,7 @@ class SavedModel:
                 window, position = self._answer(part, "forward")
             else:  # nothing asked: empty answers of the right shapes
                 window, position = (out[:0] for out in self._answer(np.zeros((1, *expected), np.float32), "forward"))
-            windows.append(window)
+            windows.append(position.max(axis=2) if self.by_trace else window)
             positions.append(position)
         return np.concatenate(windows), np.concatenate(positions)
 
@@ -128,12 +131,23 @@ class SavedModel:
         number too: it is for the caller to report it as missing (`profile.observable`).
         """
         window, position = self.logits(pictures_db, batch, overlapping)
-        slope, intercept, position_slope, position_intercept = self._maps
-        return sigmoid(slope * window + intercept), sigmoid(position_slope[:, None] * position + position_intercept[:, None])
+        position_slope, position_intercept = self._maps[2:]
+        return self.probability(window), sigmoid(position_slope[:, None] * position + position_intercept[:, None])
+
+    def probability(self, window_logit: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of windows from their raw logits, (n, labels)."""
+        slope, intercept = self._maps[:2]
+        return sigmoid(slope * window_logit + intercept)
+
+    def windows_of(self, peaks: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of windows (n, labels) from the highest probability of a position in each (n, labels): what `by_trace` asks for."""
+        position_slope, position_intercept = self._maps[2:]
+        logit = np.log(np.maximum(peaks, TINY)) - np.log(np.maximum(1 - peaks, TINY))
+        return self.probability((logit - position_intercept) / position_slope)
 
 
 def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thresholds: dict, calibration: dict, summary: dict | None = None,
-               denoise: str | Path | None = None) -> str:
+               denoise: str | Path | None = None, by_trace: bool = False) -> str:
     """Write `model.safetensors` and `model.json`; return the model id (folder name and the first digits of the weights' hash).
 
     `denoise`: what the sound was denoised by that it was trained on, "gate" or the folder of a U-Net, of which a copy goes into `denoiser/`; the pipeline then does the same.
@@ -149,7 +163,7 @@ def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thres
     save_file(weights, folder / "model.safetensors")
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
     info = {"format": FORMAT, "model_id": f"{folder.name}-{digest}", "architecture": type(net).__name__, "arguments": net.arguments,
-            "profile": profile.to_dict(), "thresholds": thresholds, "calibration": calibration, "summary": summary or {}, "code_version": code_version()}
+            "profile": profile.to_dict(), "thresholds": thresholds, "calibration": calibration, "by_trace": by_trace, "summary": summary or {}, "code_version": code_version()}
     if denoise is not None:
         info["denoise"] = denoise if denoise == "gate" else _keep_denoiser(Path(denoise), folder / DENOISER)
     info["onnx_sha256"] = hashlib.sha256(quick.read_bytes()).hexdigest() if quick.exists() else None
@@ -186,7 +200,8 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
-    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info), denoise=_denoise(folder, info))
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info), denoise=_denoise(folder, info),
+                      by_trace=info.get("by_trace", False))
 
 
 def _keep_denoiser(source: Path, target: Path) -> str:

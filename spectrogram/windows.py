@@ -1,4 +1,4 @@
-"""From windows to one continuous trace of probabilities.
+"""A picture cut into windows, and what windows answer joined into one continuous trace.
 
 Windows overlap by half, and each answers at every position in time (12 a second for the beluga). A position is
 answered best where it lies in the middle of a window, so the trace takes each window's central part; the first and the last window also give
@@ -46,23 +46,50 @@ class WindowCutter:
 
 
 class TraceJoiner:
-    """Joins the position probabilities of successive windows into one trace."""
+    """Joins the positions' answers of successive windows into one trace."""
 
     def __init__(self, profile: Profile):
         self.share = profile.step_frames / profile.window_frames
-        self._last: np.ndarray | None = None
-        self._begun = False
+        self._last: np.ndarray | None = None  # the outer end of the last window so far
 
     def push(self, positions: np.ndarray, final: bool) -> np.ndarray:
         """(windows, labels, positions) of the next windows -> the next stretch of the trace (times, labels)."""
-        parts = []
-        for window in positions:
-            n = window.shape[1]
-            step = round(n * self.share)
-            low = (n - step) // 2
-            parts.append(window[:, 0 if not self._begun else low:low + step].T)
-            self._begun, self._last = True, window[:, low + step:].T
+        n, n_labels, size = positions.shape
+        step = round(size * self.share)
+        low = (size - step) // 2
+        parts = [np.empty((0, n_labels), np.float32)]
+        if n:
+            parts += [positions[0, :, :low].T] if self._last is None else []
+            parts.append(positions[:, :, low:low + step].swapaxes(1, 2).reshape(n * step, n_labels))
+            self._last = positions[-1, :, low + step:].T
         if final and self._last is not None:
             parts.append(self._last)
-        n_labels = positions.shape[1]
-        return np.concatenate(parts) if parts else np.empty((0, n_labels), np.float32)
+        return np.concatenate(parts)
+
+
+class WindowPeaks:
+    """The trace's highest value within each window, from a trace that comes in stretches.
+
+    A call at a window's rim is seen best by the next window, in whose middle it lies; the trace knows what both made of it.
+    """
+
+    def __init__(self, profile: Profile):
+        self.share = profile.step_frames / profile.window_frames
+        self._held: np.ndarray | None = None
+
+    def push(self, trace: np.ndarray, positions: int) -> np.ndarray:
+        """The next stretch (times, labels) of a trace with so many `positions` in a window -> (windows, labels), those windows that are now complete."""
+        held = trace if self._held is None else np.concatenate([self._held, trace])
+        step = round(positions * self.share)
+        n = max(0, (len(held) - positions) // step + 1)
+        self._held = held[n * step:]
+        if not n:
+            return np.empty((0, trace.shape[1]), np.float32)
+        return np.lib.stride_tricks.sliding_window_view(held, positions, axis=0)[::step][:n].max(axis=2)
+
+
+def joined_peaks(positions: np.ndarray, profile: Profile) -> np.ndarray:
+    """Answers (windows, labels, positions) of windows that follow each other -> the trace's highest value within each, (windows, labels)."""
+    if not len(positions):
+        return np.empty(positions.shape[:2], np.float32)
+    return WindowPeaks(profile).push(TraceJoiner(profile).push(positions, final=True), positions.shape[2])
