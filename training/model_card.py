@@ -52,7 +52,7 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
         f"**Trained, tuned and tested on {made_of}.**", "",
         "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
         "Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
-        "that holds less than 50 ms (or half) of a call.", "",
+        "that holds less than 50 ms (or half) of a call." + (" A window's answer is the highest moment within it of the trace that all windows make together." if model.by_trace else ""), "",
         "## Windows of the test deployments", "",
         f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
         f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows without calls.", "",
