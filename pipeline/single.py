@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
 
 import soundfile
 
@@ -88,15 +90,24 @@ def _run(joiner: Joiner, chunks, workers: int, progress: bool) -> PipelineResult
 
 
 def load(model=None, profile: str | Profile | None = None, device: str | None = None):
-    """A loaded model, on CUDA where there is one (or on `device`)."""
+    """A loaded model, on CUDA where there is one (or on `device`). The last one is kept for the next recording, as long as its files stay the same."""
     if hasattr(model, "predict"):
         return model
     import torch
 
-    from training.saved import load_model
+    from training.saved import find_folder
 
     name = profile.name if isinstance(profile, Profile) else profile or os.environ.get("PROFILE") or "beluga"
-    return load_model(model, profile=name).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = find_folder(model if model is not None else f"{name}_default")
+    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("model.*")))
+    return _loaded(folder, files, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, files: tuple, device: str):
+    from training.saved import load_model
+
+    return load_model(folder).to(device)
 
 
 def override(thresholds: dict, changes: dict | None) -> dict:

@@ -32,6 +32,7 @@ class FrameGrid:
         self.bin_hz = rate_hz / self.n_fft
         hann = np.hanning(self.n_fft + 1)[:-1]  # periodic
         self._window = (hann * np.sqrt(2.0 / (rate_hz * np.sum(hann ** 2)))).astype(np.float32)  # scaled so that |X|^2 is a density
+        self._scratch: list[tuple] = []  # working memory that no generator of `power` uses now: taken anew for each chunk, its pages would cost as much as a tenth of the FFT
         step = rate_hz * profile.hop / profile.sample_rate_hz
         self.whole_hop = int(step) if step == int(step) else None
 
@@ -58,20 +59,25 @@ class FrameGrid:
         """
         import torch  # here: importing the spectrogram room must stay quick
 
-        window = torch.from_numpy(self._window)
-        windowed = torch.empty((GROUP_FRAMES, self.n_fft), dtype=torch.float32)
-        spectrum = torch.empty((GROUP_FRAMES, self.n_bins), dtype=torch.complex64)
+        try:
+            scratch = self._scratch.pop()
+        except IndexError:  # every thread needs its own
+            scratch = (torch.empty((GROUP_FRAMES, self.n_fft), dtype=torch.float32), torch.empty((GROUP_FRAMES, self.n_bins), dtype=torch.complex64),
+                       np.empty((GROUP_FRAMES, self.n_bins), dtype=np.float32))
+        (windowed, spectrum, power), window = scratch, torch.from_numpy(self._window)
         parts = spectrum.numpy().view(np.float32)  # real and imaginary parts in turns
-        power = np.empty((GROUP_FRAMES, self.n_bins), dtype=np.float32)
-        for offset in range(0, n_frames, GROUP_FRAMES):
-            n = min(GROUP_FRAMES, n_frames - offset)
-            torch.mul(torch.from_numpy(self._frames(samples, origin, first_frame + offset, n)), window, out=windowed[:n])
-            torch.fft.rfft(windowed[:n], out=spectrum[:n])
-            np.multiply(parts[:n], parts[:n], out=parts[:n])
-            np.add(parts[:n, ::2], parts[:n, 1::2], out=power[:n])
-            power[:n, 0] *= 0.5
-            power[:n, -1] *= 0.5
-            yield offset, power[:n]
+        try:
+            for offset in range(0, n_frames, GROUP_FRAMES):
+                n = min(GROUP_FRAMES, n_frames - offset)
+                torch.mul(torch.from_numpy(self._frames(samples, origin, first_frame + offset, n)), window, out=windowed[:n])
+                torch.fft.rfft(windowed[:n], out=spectrum[:n])
+                np.multiply(parts[:n], parts[:n], out=parts[:n])
+                np.add(parts[:n, ::2], parts[:n, 1::2], out=power[:n])
+                power[:n, 0] *= 0.5
+                power[:n, -1] *= 0.5
+                yield offset, power[:n]
+        finally:
+            self._scratch.append(scratch)
 
     def _frames(self, samples, origin, first_frame, n):
         """(n, n_fft) view or copy of the frames' samples."""
