@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline import run_pipeline_single_audio
-from pipeline.single import override
+from pipeline.single import load, override
 from pipeline.tables import EFFORT_TYPES, TABLES, event_types, read_provenance, window_types
 from spectrogram.profile import load_profile
 from tests.toy_model import ToyModel, save_random_model
@@ -260,3 +260,11 @@ def test_a_number_moves_the_off_threshold_in_proportion():
 def test_rows_of_levels_are_whole_seconds(tmp_path):
     with pytest.raises(ValueError, match="level_row_s = 0.5"):
         run(write(tmp_path / NAME, noise(2, 8000), 8000), level_row_s=0.5)
+
+
+def test_a_model_is_kept_until_its_files_change(tmp_path):
+    folder = save_random_model(tmp_path / "model", seed=1)
+    first = load(folder)
+    assert load(folder) is first
+    save_random_model(folder, seed=2)
+    assert load(folder).model_id != first.model_id

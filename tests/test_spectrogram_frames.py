@@ -141,3 +141,14 @@ def test_neighbouring_bands_share_each_bin_without_loss():
     weights = overlap_weights(edges[:-1], edges[1:], bin_hz=1.0, n_bins=4001)
     assert weights.sum(axis=0) == pytest.approx(np.diff(edges))
     assert weights.sum(axis=1)[19:4000] == pytest.approx(np.ones(3981))
+
+
+def test_spectra_that_are_made_side_by_side_do_not_share_their_memory(profile):
+    grid, rng = FrameGrid(profile, 192_000), np.random.default_rng(3)
+    one, other = (rng.normal(size=3 * 192_000).astype(np.float32) for _ in range(2))
+    alone = [[power.copy() for _, power in grid.power(x, -1524, 0, 400)] for x in (one, other)]
+    next(grid.power(one, -1524, 0, 400))  # left half-way
+    both = [(a.copy(), b.copy()) for (_, a), (_, b) in zip(grid.power(one, -1524, 0, 400), grid.power(other, -1524, 0, 400))]
+    for k, found in enumerate(zip(*both)):
+        for mine, expected in zip(found, alone[k]):
+            np.testing.assert_array_equal(mine, expected)
