@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+WORKER_BYTES = 2.5e9  # of memory, for each worker and the kernels and processes that its tests start
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"))  # before numpy and torch are imported
 
@@ -13,6 +15,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """What `-n auto` means: as many as there are cores for us and room in memory."""
-    from pipeline.local_workers import sensible_workers
+    import psutil
 
-    return sensible_workers()
+    from pipeline.local_workers import cores
+
+    return max(1, min(cores(), int(psutil.virtual_memory().available // WORKER_BYTES)))
