@@ -213,7 +213,7 @@ def read_arguments(words):
     one.add_argument("--profile", help="species profile (default: PROFILE in .env)")
     commands.add_parser("report", add_help=False, help="one page of HTML about a deployment: the folder that a run wrote; more words go to the report")
     commands.add_parser("experiment", add_help=False, help="train and judge: NAME of training/experiments, --all (missing or changed), --list")
-    commands.add_parser("test", help="all tests; more words go to pytest")
+    commands.add_parser("test", help="all tests, on all cores; more words go to pytest (-n 0: one after another)")
     commands.add_parser("bench", help="speed and memory; more words go to the benchmark (--quick, --minutes N)")
     commands.add_parser("notebooks", help="open JupyterLab")
     commands.add_parser("clean", help="remove output and caches").add_argument("--all", action="store_true")
@@ -243,7 +243,7 @@ def main(words=None):
             raise Fault("Name an experiment, e.g. make experiment NAME=watkins_beluga; make experiments ARGS=--list shows them all.")
         return run([python, "-m", "training"] + rest, env=own_kernel_environment())
     if options.command == "test":
-        return run([python, "-m", "pytest"] + rest)
+        return run([python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"] + rest)  # a later -n wins
     if options.command == "bench":
         return run([python, "-m", "bench"] + rest)
     if options.command == "notebooks":

@@ -1,5 +1,6 @@
 """Shared by all tests: where the real recordings lie, and a front end."""
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,11 @@ def settings_of_tests(monkeypatch):
     """A user's .env (profile, time zone of the recorder) must not change what tests see."""
     monkeypatch.delenv("TIMEZONE", raising=False)
     monkeypatch.delenv("PROFILE", raising=False)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where a shell that started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

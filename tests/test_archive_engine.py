@@ -97,6 +97,7 @@ def test_a_bucket_read_by_a_worker_elsewhere(season, tmp_path, scheduler, monkey
     assert_same(tmp_path / "out", season / "out", ("events", "windows", "levels"))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_path, monkeypatch):
     """The killed worker is replaced and what it had is done again; Ctrl-C leaves no process and keeps what is finished, of the split recording too; another
     run ends it."""

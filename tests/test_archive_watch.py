@@ -58,6 +58,7 @@ def test_an_object_of_a_store_is_whole_when_it_is_there():
     assert ripening.ready(objects, 0.0) == [] and ripening.ready(objects, 10.0) == objects and ripening.ready(objects, 20.0) == []
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_watching_a_folder_until_ctrl_c(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pipeline.multi, "LIST_S", 0.05)
     monkeypatch.setattr(pipeline.engine, "PAUSE_S", 0.02)

@@ -35,7 +35,6 @@ def write_clips(folder):
 
 def test_clips_are_judged_and_analysed_by_their_notebooks(tmp_path, monkeypatch):
     monkeypatch.setenv("SEA_CANARY_DATA", str(tmp_path / "sound"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write_clips(tmp_path / "sound")
     spec, folder = Experiment.from_dict(GIVEN), tmp_path / "results" / "toy"
     folder.mkdir(parents=True)

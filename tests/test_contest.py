@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from spectrogram.profile import load_profile
 from training import contest, kaggle_clips
@@ -27,8 +26,7 @@ GIVEN = {"name": "toy", "question": "An up-call?", "profile": "right_whale", "cl
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The whole experiment, once."""
-    before, patch = torch.get_num_threads(), pytest.MonkeyPatch()
-    torch.set_num_threads(1)
+    patch = pytest.MonkeyPatch()
     root = tmp_path_factory.mktemp("contest")
     patch.setattr(kaggle_clips, "SIMULATED", root / "simulated")
     spec, out = Experiment.from_dict(GIVEN), root / "toy"
@@ -39,7 +37,6 @@ def run(tmp_path_factory):
     contest.save_contest(out, kept, spec, clips, predictions, metrics)
     yield {"spec": spec, "clips": clips, "predictions": predictions, "kept": kept, "metrics": metrics, "folder": out, "root": root}
     patch.undo()
-    torch.set_num_threads(before)
 
 
 def test_every_clip_is_judged_once_in_every_condition_by_networks_that_met_none_of_its_group(run):

@@ -159,6 +159,21 @@ def test_run_names_a_missing_recording(tmp_path):
         canary.run_notebook(None, str(ROOT), None)
 
 
+def test_tests_run_on_all_cores_and_further_words_have_the_last_say(monkeypatch):
+    commands = []
+    monkeypatch.setattr(canary, "set_up", lambda: False)
+    monkeypatch.setattr(canary, "run", lambda command: commands.append(command[1:]) or 5)
+    assert canary.main(["test", "-n", "0", "-k", "levels"]) == 5
+    assert commands[0][:4] == ["-m", "pytest", "-n", "auto"] and commands[0][-4:] == ["-n", "0", "-k", "levels"]
+
+
+def test_tests_count_on_one_thread():
+    import threadpoolctl
+    import torch
+
+    assert torch.get_num_threads() == 1 and {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+
+
 # ------------------------------------------------------------------------------------------------- what is promised
 
 def requirements():
@@ -198,7 +213,7 @@ def test_requirements_are_what_the_code_imports():
     of_module = metadata.packages_distributions()
     used = {plain(name) for module in imported() for name in of_module.get(module, [module])}
     listed = {plain(line.split("==")[0]) for line in requirements()}
-    by_command = {"jupyter", "papermill", "nbconvert", "pytest"}
+    by_command = {"jupyter", "papermill", "nbconvert", "pytest", "pytest-xdist"}
     belong_to_others = {"tzdata", "torchaudio"}  # read by zoneinfo; of one piece with torch
     assert used - listed - {"ipython", "nbformat"} == set()  # these two are parts of jupyter
     assert listed - used - by_command - belong_to_others == set()

@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from pipeline import run_pipeline_single_audio
 from spectrogram.profile import load_profile
@@ -26,8 +25,6 @@ GIVEN = {"name": "toy", "profile": "humpback", "question": "Which call?",
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The whole experiment, once."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     spec, out = Experiment.from_dict(GIVEN), tmp_path_factory.mktemp("humpback")
     profile, folder = spec.front_end(), out / "results" / "toy"
     recordings = humpback_data.recordings_of(spec, profile, out / "data")
@@ -42,8 +39,7 @@ def run(tmp_path_factory):
     metrics = metrics_of(predictions, mixtures, refinement, given)
     net, model = steps.train_kept(data["gate"], profile, kept_)
     steps.save(folder, net, model, kept_, spec, predictions, mixtures, refinement, metrics, {"groups": 4, "denoiser": unet.info["trained_on"]})
-    yield {"spec": spec, "recordings": recordings, "data": data, "predictions": predictions, "metrics": metrics, "folder": folder, "out": out, "unet": unet, "profile": profile}
-    torch.set_num_threads(before)
+    return {"spec": spec, "recordings": recordings, "data": data, "predictions": predictions, "metrics": metrics, "folder": folder, "out": out, "unet": unet, "profile": profile}
 
 
 def test_every_way_hears_the_same_windows_of_the_same_recordings(run):

@@ -19,6 +19,7 @@ MODEL = ToyModel()
 @pytest.fixture(autouse=True)
 def no_screen():
     matplotlib.use("Agg")
+    plt.close("all")  # what a test of another room left
     yield
     assert not plt.get_fignums()  # nothing stays open
     plt.close("all")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
+from tests.training_toy import PROFILE, toy_dataset
 from training.backbones import make_net
 from training.evaluate import evaluate_windows, json_ready
 from training.experiment import beside

@@ -58,7 +58,7 @@ def test_the_detector_takes_the_roi_bands_and_finds_the_calls(name, recording):
 class UpCallModel:
     """Names a position an up-call where the strongest of 60-250 Hz stands 12 dB above the window's median."""
 
-    model_id, info, device = "upcall toy", {"model_id": "upcall toy", "summary": {}}, "cpu"
+    model_id, info, device, by_trace = "upcall toy", {"model_id": "upcall toy", "summary": {}}, "cpu", False
 
     def __init__(self):
         self.profile = load_profile("right_whale")

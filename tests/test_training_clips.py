@@ -60,8 +60,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """The whole experiment, once."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
     patch.setenv("SEA_CANARY_DATA", str(folder))
     spec, out = Experiment.from_dict(GIVEN), tmp_path_factory.mktemp("results") / "toy"
@@ -75,7 +73,6 @@ def run(folder, tmp_path_factory):
     steps.save_clips(out, net, model, spec, clips, predictions, metrics)
     yield {"spec": spec, "clips": clips, "data": data, "predictions": predictions, "metrics": metrics, "model": model, "folder": out, "kept": kept}
     patch.undo()
-    torch.set_num_threads(before)
 
 
 def test_clips_are_named_grouped_and_left_out_with_a_reason(run):

@@ -140,9 +140,8 @@ def test_the_table_and_the_picture_say_what_differs():
     assert "good less poor" in ax.get_xlabel() and [t.get_text() for t in ax.get_yticklabels()] == list(shown.index)
 
 
-def test_the_notebook_compares_two_folders(tmp_path, monkeypatch):
+def test_the_notebook_compares_two_folders(tmp_path):
     papermill = pytest.importorskip("papermill")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name, gain, seed in (("good", 0.8, 1), ("poor", 0.3, 2)):
         experiment(tmp_path / "results", name, gain, seed)
     book = papermill.execute_notebook(ROOT / "training" / "06_compare.ipynb", tmp_path / "out.ipynb", {"one": "good", "other": "poor", "draws": 20, "results_dir": str(tmp_path / "results")},

@@ -69,9 +69,8 @@ def test_the_notebook_has_a_cell_with_every_parameter_and_its_default():
     assert experiment.spec_of(values) == Experiment.from_dict({"name": "trial"})
 
 
-def test_the_notebook_runs_from_end_to_end(tmp_path, monkeypatch):
+def test_the_notebook_runs_from_end_to_end(tmp_path):
     papermill = pytest.importorskip("papermill")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     given = {"name": "small", "recordings": FEW, "recording_s": 8, "sites": ["BSM"], "epochs": 1, "width": 8, "progress": False,
              "data_dir": str(tmp_path / "data"), "results_dir": str(tmp_path / "results")}
     papermill.execute_notebook(NOTEBOOK, tmp_path / "out.ipynb", given, cwd=ROOT, progress_bar=False)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
+from tests.training_toy import PROFILE, toy_dataset
 from training.augment import Augmentation
 from training.baseline import Baseline, features
 from training.data import WindowSet

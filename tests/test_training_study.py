@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
+from tests.training_toy import PROFILE, toy_dataset
 from training import study
 from training.backbones import BadBackbone, make_net
 from training.evaluate import json_ready

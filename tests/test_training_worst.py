@@ -93,12 +93,11 @@ def test_pictures_can_be_added_to_a_folder_only_of_windows_or_clips(tmp_path, ca
     assert main(["none"], tmp_path, tmp_path) == 2 and "none" in capsys.readouterr().err
 
 
-def test_the_analysis_of_an_older_folder_without_events_says_what_is_not_there(data, tmp_path, monkeypatch):
+def test_the_analysis_of_an_older_folder_without_events_says_what_is_not_there(data, tmp_path):
     """A folder with metrics and predictions alone, as older code wrote it."""
     from training.evaluate import evaluate_windows, false_windows_per_empty_hour, json_ready
     from training.thresholds import reliability
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder, limits = tmp_path / "old", {label: {"window": 0.5, "on": 0.5, "off": 0.25} for label in PROFILE.labels}
     folder.mkdir()
     parts = {split: judged(data).assign(split=split) for split in ("validation", "test")}

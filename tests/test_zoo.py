@@ -15,24 +15,28 @@ from training.overview import overview
 from training.run import RESULTS, ROOT, execute
 
 NOTEBOOK = ROOT / "training" / "11_zoo.ipynb"
-ROWS = zoo.zoo_table()
 
 
-def test_every_row_is_of_a_split_that_does_not_leak_and_has_the_overview_s_figures():
-    assert len(ROWS) and not ROWS["training"].str.contains("leak").any()
+@pytest.fixture(scope="module")
+def rows():
+    return zoo.zoo_table()
+
+
+def test_every_row_is_of_a_split_that_does_not_leak_and_has_the_overview_s_figures(rows):
+    assert len(rows) and not rows["training"].str.contains("leak").any()
     known = overview().set_index(["experiment", "training"])["macro_ap"]
-    plain = ROWS[~ROWS["network"].str.startswith("cook:")]
+    plain = rows[~rows["network"].str.startswith("cook:")]
     for row in plain.to_dict("records"):
         assert row["AP"] == known[(row["task"], row["training"])]
         assert row["AP low"] <= row["AP"] + 0.2 and row["network"].startswith(row["spec"].backbone)
-    assert {"cook:alexnet", "cook:vgg16", "cook:resnet50", "cook:densenet121"} <= set(ROWS["network"]) or "cook_inlet" not in set(ROWS["task"])
+    assert {"cook:alexnet", "cook:vgg16", "cook:resnet50", "cook:densenet121"} <= set(rows["network"]) or "cook_inlet" not in set(rows["task"])
 
 
-def test_networks_across_tasks_take_the_best_training_and_leave_gaps():
-    wide = zoo.across(ROWS)
-    one = ROWS[(ROWS["task"] == "humpback_types") & (ROWS["network"] == "resnet 8")]
+def test_networks_across_tasks_take_the_best_training_and_leave_gaps(rows):
+    wide = zoo.across(rows)
+    one = rows[(rows["task"] == "humpback_types") & (rows["network"] == "resnet 8")]
     assert wide.loc["resnet 8", "humpback_types"].startswith(f"{one['AP'].max():.2f} (") and wide.loc["resnet 8", "beluga_default"] == ""
-    assert float(wide.loc["cheap baseline", "beluga_default"]) == pytest.approx(ROWS.loc[ROWS["task"] == "beluga_default", "baseline AP"].iloc[0], abs=0.005)
+    assert float(wide.loc["cheap baseline", "beluga_default"]) == pytest.approx(rows.loc[rows["task"] == "beluga_default", "baseline AP"].iloc[0], abs=0.005)
 
 
 def test_size_and_speed_are_of_the_network_itself():
@@ -44,8 +48,8 @@ def test_size_and_speed_are_of_the_network_itself():
     assert np.isfinite(speeds).all() and speeds[0] > speeds[1] > 0
 
 
-def test_each_network_is_measured_once_on_the_picture_that_it_saw():
-    some = ROWS[ROWS["network"].isin(["resnet 8", "statistics x 3", "ast:tiny"])]
+def test_each_network_is_measured_once_on_the_picture_that_it_saw(rows):
+    some = rows[rows["network"].isin(["resnet 8", "statistics x 3", "ast:tiny"])]
     table = zoo.measured(some, 1)
     assert len(table) == len({(r["network"], r["spec"].front_end().n_bands, r["spec"].front_end().window_frames) for r in some.to_dict("records")})
     assert table["kB"].is_monotonic_increasing and (table["windows_per_s"] > 0).all()
@@ -54,8 +58,7 @@ def test_each_network_is_measured_once_on_the_picture_that_it_saw():
     plt.close(ax.figure)
 
 
-def test_the_notebook_says_plainly_that_real_clips_are_not_there_and_shows_the_rest(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_the_notebook_says_plainly_that_real_clips_are_not_there_and_shows_the_rest(tmp_path):
     simulate_upcalls(tmp_path / "contest", 3, 8, 6, 0.5)
     kept = tmp_path / "results" / "right_whale_watkins"
     kept.mkdir(parents=True), (tmp_path / "sound").mkdir()

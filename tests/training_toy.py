@@ -3,8 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
-import torch
 
 from preprocessing.dataset import DataSet, build_dataset
 from spectrogram.profile import Profile, load_profile
@@ -35,12 +33,3 @@ def toy_dataset(folder: Path, seed: int = 0, files: int = 6, seconds: int = 20, 
         recordings.append({"recording": name, "path": name, "split": split, "site": f"S{n % 2}", "boats": True})
     truth = pd.DataFrame(calls, columns=["recording", "label", "start_s", "end_s", "snr_db", "audible"])
     return build_dataset(pd.DataFrame(recordings), truth, folder, profile)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """In test modules that import it: two threads on batches this small mostly wait for each other, worse where other tests run beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
