@@ -98,16 +98,17 @@ def load(model=None, profile: str | Profile | None = None, device: str | None = 
     from training.saved import find_folder
 
     name = profile.name if isinstance(profile, Profile) else profile or os.environ.get("PROFILE") or "beluga"
-    folder = find_folder(model if model is not None else f"{name}_default")
-    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("model.*")))
-    return _loaded(folder, files, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = f"{name}_default" if model is None else str(model)
+    folder = find_folder(Path(model).parent if model.endswith(".onnx") else model)
+    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("model*.*")))
+    return _loaded(model, files, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, files: tuple, device: str):
+def _loaded(model: str, files: tuple, device: str):
     from training.saved import load_model
 
-    return load_model(folder).to(device)
+    return load_model(model).to(device)
 
 
 def override(thresholds: dict, changes: dict | None) -> dict:
