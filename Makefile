@@ -3,7 +3,7 @@
 #   make run                               a demonstration on simulated sound
 #   make run AUDIO="/data/my recordings"   your own file or folder   [OUTPUT=folder] [PROFILE=beluga]
 #   make report OUTPUT="out/2022"          the tables of a run to one page, OUTPUT/report.html   [ARGS='--audio "/data/2022" --time-zone America/Toronto']
-#   make experiment NAME=watkins_beluga    training/experiments/NAME.yaml to results/NAME, model and analysis   [ARGS=--again]
+#   make experiment NAME=watkins_beluga    training/experiments/NAME.yaml to results/NAME, model and analysis   [ARGS=--again, --full]
 #   make experiments                       all that are missing or whose parameters changed                    [ARGS=--list]
 #   make test                              all tests                 [ARGS="-k levels"]
 #   make setup | bench | notebooks | clean (ALL=1: .venv too)

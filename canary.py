@@ -3,7 +3,7 @@
     python canary.py setup                                   (on Windows: py canary.py setup)
     python canary.py run [--audio FILE_OR_FOLDER] [--output FOLDER] [--profile NAME]
     python canary.py report OUTPUT [--audio FOLDER] [--time-zone ZONE]
-    python canary.py experiment NAME | experiment --all | experiment --list
+    python canary.py experiment NAME [--full] | experiment --all | experiment --list
     python canary.py test | bench | notebooks | clean [--all]
 
 Every command first does what `setup` does and `.venv` still lacks. Only the standard library is used, because this

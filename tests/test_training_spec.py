@@ -2,8 +2,14 @@
 import pytest
 import yaml
 
+from training.__main__ import main
+from training.clip_experiment import variants_of
+from training.detection_settings import detections_of
+from training.humpback_data import settings_of
 from training.run import FINISHED, clear_other_checkpoints, every_experiment, state, tidy, write_parameters
-from training.spec import EXPERIMENTS, BadExperiment, Experiment, read_experiment
+from training.spec import EXPERIMENTS, BadExperiment, Experiment, merged, read_experiment
+
+FULL = [path.stem for path in sorted(EXPERIMENTS.glob("*.yaml")) if "full" in yaml.safe_load(path.read_text(encoding="utf-8"))]
 
 
 def test_a_name_is_enough_and_everything_else_has_a_default():
@@ -75,6 +81,64 @@ def test_an_executed_notebook_is_tidied(tmp_path):
 def test_every_experiment_can_be_read(path):
     spec = read_experiment(path)
     assert spec.front_end().labels and Experiment.from_dict(spec.to_dict()) == spec
+
+
+TRIAL = {"name": "trial", "epochs": 3, "split": {"kind": "grouped", "folds": 2}, "variants": {"one": {"epochs": 2, "width": 8}, "two": {}}, "full": {"epochs": 60, "split": {"folds": 5}, "variants": {"one": {"width": 16}}}}
+
+
+def test_the_full_setting_goes_before_the_rest_key_by_key():
+    small, full = Experiment.from_dict(TRIAL), Experiment.from_dict(TRIAL | {"setting": "full"})
+    assert (full.epochs, full.split.kind, full.split.folds, full.variants) == (60, "grouped", 5, {"one": {"epochs": 2, "width": 16}, "two": {}})
+    assert Experiment.from_dict(full.to_dict()) == full
+    assert small.epochs == 3 and small.digest() == Experiment.from_dict({key: value for key, value in TRIAL.items() if key != "full"}).digest() != full.digest()
+    assert merged({"clips": [1, 2], "bands": {"low_hz": 1}}, {"clips": [3], "bands": None}) == {"clips": [3], "bands": None}
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"setting": "ful"}, "did you mean 'full'"), ({"full": {"epoch": 60}}, "full: 'epoch' is not known; did you mean 'epochs'"), ({"full": {"variants": {"twoo": {}}}}, "did you mean 'two'"),
+    ({"full": {"split": {"fold": 5}}}, "did you mean 'folds'? (in full)"), ({"full": {"variants": {"two": {"widht": 8}}}}, "did you mean 'width'? (in full)"), ({"full": 3}, "full is 3; give a table"),
+    ({"full": {"name": "other"}}, "'name' is not known"), ({"variants": {"one": {"widht": 8}}, "full": {"epochs": 9}}, "variants, one: 'widht' is not known; did you mean 'width'")])
+def test_faults_of_the_full_setting_are_named_at_the_small_one_too(change, said):
+    with pytest.raises(BadExperiment, match="experiment trial") as error:
+        Experiment.from_dict(TRIAL | change)
+    assert said in str(error.value)
+
+
+def test_the_full_setting_is_an_experiment_with_a_folder_of_its_own(tmp_path):
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(TRIAL), encoding="utf-8")
+    full = read_experiment(path, full=True)
+    assert (full.name, full.setting, full.epochs) == ("trial_full", "full", 60) and read_experiment(tmp_path / "trial_full.yaml") == full and read_experiment(path).name == "trial"
+    path.write_text("name: trial\nsetting: full\nfull: {epochs: 60}\n", encoding="utf-8")
+    assert read_experiment(path).name == "trial" and read_experiment(path).epochs == 60  # one's own YAML: where one wants it
+    for text in ("name: trial\n", "name: trial\nsetting: full\n"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(BadExperiment, match="no full setting.*full: {epochs: 60}"):
+            read_experiment(path, full="setting" not in text)
+    with pytest.raises(BadExperiment, match="did you mean 'watkins_beluga'"):
+        read_experiment("watkins_belugas_full")
+
+
+def test_the_full_setting_is_asked_for_by_name_and_refused_where_there_is_none(capsys):
+    assert main(["watkins_beluga", "--full"]) == 2 and "watkins_beluga.yaml: has no full setting" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--all", "--full"])
+    assert "name one" in capsys.readouterr().err
+
+
+def test_every_experiment_of_the_other_systems_has_a_full_setting_that_can_be_run():
+    assert {"cook_inlet", "humpback_types", "humpback_watkins", *(f"right_whale_{what}" for what in ("complexity", "h2o", "noise", "resnet50", "xception", "zoo"))} <= set(FULL)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_setting_is_read_is_other_and_leaves_the_task_as_it_is(name):
+    small, full = read_experiment(name), read_experiment(f"{name}_full")
+    assert full.digest() != small.digest() and (full.kind, full.profile, full.question) == (small.kind, small.profile, small.question)
+    assert full.variants.keys() == small.variants.keys()
+    for one, other in zip(variants_of(small).values(), variants_of(full).values()):
+        assert other.front_end().labels == one.front_end().labels and other.denoise == one.denoise
+        assert detections_of(other) != detections_of(one) if small.kind == "detections" else other != one
+        assert settings_of(other) != settings_of(one) if small.kind == "humpback" else True
 
 
 def test_experiments_that_build_on_others_come_later():

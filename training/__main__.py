@@ -15,10 +15,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments to run")
     parser.add_argument("--all", action="store_true", help="all that are missing or whose parameters changed")
     parser.add_argument("--list", action="store_true", help="say which are done, missing or changed")
+    parser.add_argument("--full", action="store_true", help="at the full setting of the YAML's table `full`, to results/NAME_full")
     parser.add_argument("--again", action="store_true", help="run also what is done already, from the start")
     options = parser.parse_args(words)
+    if options.full and (options.all or options.list):
+        parser.error("--full goes with names: each is hours of work, name one")
     try:
-        chosen = every_experiment() if options.all or options.list else [read_experiment(name) for name in options.names]
+        chosen = every_experiment() if options.all or options.list else [read_experiment(name, options.full) for name in options.names]
     except BadExperiment as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,8 +11,8 @@ ANCHORS = (  # name, ROC AUC, of what
     ("H2O, best epoch", 0.9686, "ResNet50 with ImageNet weights in H2O Hydrogen Torch, 24 000 training and 6 000 validation clips, epoch 5 of 8 (0.96829 at the last, which was kept)"),
     ("complexity, InceptionTime", 0.906, "NN-whale-recognition, complexity series of mel bands 50-300 Hz (residual 0.909, self-attention 0.894)"),
 )
-SIMULATED_WHY = ("They do not compare: the sound here is SIMULATED (an easier or a harder sea than the contest's, nobody can say), there are far fewer clips, the large networks start from "
-                 "random weights, and folds hold whole hours, where the published splits are of single clips with the neighbours of test clips in training.")
+SIMULATED_WHY = ("They do not compare: the sound here is SIMULATED (an easier or a harder sea than the contest's, nobody can say), at the small setting there are far fewer clips and the "
+                 "large networks start from random weights, and folds hold whole hours, where the published splits are of single clips with the neighbours of test clips in training.")
 RECORDED_WHY = ("They compare with caution: the clips are the contest's, but folds here hold whole blocks of neighbours, where the published splits are of single clips (the contest's hidden test "
                 "clips come from the same days as its training clips). The row-wise variant, where there is one, is the like of them.")
 

@@ -28,7 +28,7 @@ def detection_model_card(experiment: Experiment, asked: Detections, made: SavedE
         "real recordings will score lower." if asked.simulated else "**Trained, tuned and tested on recorded sound.**", "",
         "## Networks", "", table(["network", "weights", "began", "epochs", "share in the ensemble", "limit"], rows), "",
         *([f"{', '.join(scratch)} began from random weights and met what they were trained on, of {metrics['splits']['recording']['clips']} clips in all, {', '.join(str(asked.networks[n]['epochs']) for n in scratch)} times: these figures show that they run, not what they can do. "
-           "`setting: full` in the experiment's YAML begins from ImageNet.", ""] if scratch else []),
+           f"`make experiment NAME={experiment.name} ARGS=--full` begins from ImageNet.", ""] if scratch else []),
         *([f"Weights of {', '.join(left_out)} are above 5 MB and not kept with the code: `make experiment NAME={experiment.name} ARGS=--again` makes them again, the same.", ""] if left_out else []),
         "The ensemble is their convex sum; shares, calibration (Platt) and limits come from validation recordings.", "",
         "## Clips that were not trained on", "", "Intervals (95 %) are drawn over recordings. The baseline is a logistic regression on statistics of the picture. "

@@ -1,16 +1,16 @@
 """What an experiment on a detector's finds names, and its two settings: small, for two cores within the hour, and full, as the Cook Inlet study trained.
 
     detections: {recordings: /data/2017, table: /data/2017/206_CIB_2017_PG_WandM_Detector.xlsx, new: /data/2018, setting: full}
-    detections: {recordings: simulated, moorings: [RDL, KAM, BSM], new: CAC, setting: small}
+    detections: {recordings: simulated, moorings: [RDL, KAM, BSM], new: CAC}
 
 | setting | recordings of a simulated mooring | pictures | weights of VGG16, ResNet50, DenseNet121 | epochs of the four |
 | --- | --- | --- | --- | --- |
 | small | 8 of 60 s | 64 x 96 shrunk to 32 x 32 | at random | 8, 1, 1, 1 |
 | full | 240 of 300 s | 64 x 96 | ImageNet | 15, 30, 10, 10 |
 
-What an experiment names beside `setting` goes before it: `networks: {alexnet: {}, vgg16: {epochs: 3}}` trains these two, the one with
-another number; `pretrained: false` leaves the three large ones without weights of ImageNet. At the small setting the
-three large networks see a hundredth of what they need: their figures say that everything runs, not what they can do.
+`--full` takes the full one (table `full` of the experiment's YAML, see `training/spec.py`). What an experiment names beside `setting` goes before it: `networks: {alexnet: {}, vgg16: {epochs: 3}}`
+trains these two, the one with another number; `pretrained: false` leaves the three large ones without weights of ImageNet. At the small setting the three large networks see a hundredth of what they
+need: their figures say that everything runs, not what they can do.
 """
 from __future__ import annotations
 

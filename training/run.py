@@ -3,6 +3,7 @@
     python -m training NAME            # again only if it is missing or its parameters changed; --again in any case
     python -m training --all           # every experiment in training/experiments that is missing or changed
     python -m training --list
+    python -m training NAME --full     # at the full setting of its YAML, to results/NAME_full
 
 What lies on disk, in `results/NAME/`:
 
@@ -86,7 +87,7 @@ def template_parameters(experiment: Experiment, template: Path, results: Path) -
     asked, said, default = set(papermill.inspect_notebook(str(template))), experiment.to_dict(), Experiment(experiment.name).to_dict()
     if "experiment" in asked:
         return {"experiment": said, "results_dir": str(results)}
-    unheard = [key for key in said if key not in asked and said[key] != default[key]]
+    unheard = [key for key in said if key not in asked and said[key] != default[key] and key != "setting"]
     if unheard:
         raise BadExperiment(f"{experiment.name}: {', '.join(unheard)} means nothing in {template.name}; leave it out")
     return {key: value for key, value in said.items() if key in asked} | {"results_dir": str(results)}

@@ -11,6 +11,9 @@
 What kind of experiment it is follows from what it names: `study` (several trainings compared), else `detections` (a detector's finds, checked), else `clips` (short recordings,
 one label each; a line with `kaggle` makes it a `contest`: numbered clips in the right whale contest's layout), else `annotations` (recordings with a table of boxes), else a plan of simulated deployments. A key that nobody knows is an error with a suggestion.
 
+What is committed runs on two cores within the hour. The size at which the thing is really done stands in the YAML's table `full`: what it names goes before the rest, tables within tables key by
+key, where the YAML says `setting: full` or the experiment is called NAME_full (`make experiment NAME=right_whale_h2o ARGS=--full`), which has a results folder of its own.
+
 >>> Experiment.from_dict({"name": "trial", "epoch": 3})
 Traceback (most recent call last):
 training.spec.BadExperiment: experiment trial: 'epoch' is not known; did you mean 'epochs'?
@@ -29,11 +32,13 @@ from spectrogram.profile import Profile, load_profile
 from training.augment import Augmentation
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
+SETTINGS = ("small", "full")
+FULL = "_full"  # ends the name of an experiment, and of its results folder, at the full setting
 STUDIES = ("leak", "sites", "boats", "size", "recipe")
 SIMULATED = {"label": None, "share": 0.05, "natural": 0, "busy": 0, "empty": 0, "recording_s": 30}
 KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
 NOISES = ("white", "ship")
-ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "setting": "small"}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -70,6 +75,7 @@ class Experiment:
     name: str
     question: str = ""
     published: str = ""                  # figures of others on this task, and why they do or do not compare
+    setting: str = "small"               # full: what the YAML's table `full` changes, see above
     profile: str = "beluga"
     labels: tuple | None = None          # overrides the profile's: label names, or {head: [labels]}
     normalisation: dict | None = None    # overrides the profile's
@@ -124,6 +130,8 @@ class Experiment:
         if not name or not isinstance(name, str):
             raise BadExperiment("an experiment needs a name: the name of its YAML file, and of its folder in results/")
         where = f"experiment {name}"
+        if "full" in given:
+            given = at_setting(given, where)
         check_keys(given, [f.name for f in fields(cls)], where)
         for key, kind in (("split", Split), ("loss", Loss)):
             if key in given:
@@ -148,7 +156,7 @@ class Experiment:
 
     def _check(self, where: str) -> None:
         """Values that would fail an hour later fail here."""
-        for what, value, known in (("study", self.study, (None, *STUDIES)), ("split kind", self.split.kind, SPLITS),
+        for what, value, known in (("setting", self.setting, SETTINGS), ("study", self.study, (None, *STUDIES)), ("split kind", self.split.kind, SPLITS),
                                    ("loss balance", self.loss.balance, ("none", "labels")), ("pool", self.pool, ("mean", "max"))):
             if value not in known:
                 raise BadExperiment(f"{where}: {what} {value!r} is not known; {suggestion(str(value), [k for k in known if k])}")
@@ -170,6 +178,8 @@ class Experiment:
             self._check_quantised(where)
         if self.simulated is not None:
             self._check_simulated(where)
+        for variant, change in self.variants.items():
+            check_keys(change or {}, [f.name for f in fields(self)], f"{where}, variants, {variant}")
         for entry in self.clips:
             if isinstance(entry, dict) and "kaggle" in entry:
                 check_keys(entry, list(KAGGLE), f"{where}, clips")
@@ -248,6 +258,39 @@ class Experiment:
         return replace(profile, heads=heads, label_info=info)
 
 
+def at_setting(given: dict, where: str) -> dict:
+    """A description without its table `full`, which at `setting: full` has gone before the rest.
+
+    Raises
+    ------
+    BadExperiment
+        for a table `full` that could not be run, at the small setting too.
+    """
+    given, own = dict(given), [f.name for f in fields(Experiment) if f.name not in ("name", "setting")]
+    full = given.pop("full")
+    if not isinstance(full, dict) or not full:
+        raise BadExperiment(f"{where}: full is {full!r}; give a table of what is other at the full setting, e.g. {{epochs: 60}}, or leave it out")
+    check_keys(full, own, f"{where}, full")
+    check_keys(full.get("variants") or {}, list(given.get("variants") or {}), f"{where}, full, variants")
+    large = merged(given, full) | {"setting": "full"}
+    if given.get("setting") == "full":
+        return large
+    try:
+        Experiment.from_dict(large)
+    except BadExperiment as error:
+        raise BadExperiment(f"{error} (in full)") from None
+    return given
+
+
+def merged(base: dict, change: dict) -> dict:
+    """`base` with what `change` names: tables within tables key by key, anything else, lists too, as a whole.
+
+    >>> merged({"epochs": 3, "split": {"kind": "rows", "folds": 2}}, {"split": {"folds": 5}})
+    {'epochs': 3, 'split': {'kind': 'rows', 'folds': 5}}
+    """
+    return base | {key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value for key, value in change.items()}
+
+
 def check_keys(given: dict, known: list[str], where: str) -> None:
     """Raise BadExperiment for the first key that is not known."""
     for key in given:
@@ -269,15 +312,19 @@ def suggestion(word: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
-def read_experiment(name: str | Path) -> Experiment:
+def read_experiment(name: str | Path, full: bool = False) -> Experiment:
     """Read `training/experiments/NAME.yaml`, or the YAML file of this path.
+
+    full : at its full setting, called NAME_full; the same as to ask for NAME_full.
 
     Raises
     ------
     BadExperiment
-        if there is no such file, it is no YAML table, its name is not the file's, or a key is not known.
+        if there is no such file, it is no YAML table, its name is not the file's, a key is not known, or there is no full setting where one is asked for.
     """
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else EXPERIMENTS / f"{name}.yaml"
+    path = experiment_file(name)
+    if not path.exists() and path.stem.endswith(FULL):
+        path, full = path.with_name(path.stem.removesuffix(FULL) + path.suffix), True
     if not path.exists():
         have = sorted(p.stem for p in EXPERIMENTS.glob("*.yaml"))
         raise BadExperiment(f"{path}: no such experiment; {suggestion(str(name), have)}")
@@ -290,4 +337,11 @@ def read_experiment(name: str | Path) -> Experiment:
         raise BadExperiment(f"{path}: holds no table of parameters; begin with `name: {path.stem}`")
     if given.get("name") != path.stem:
         raise BadExperiment(f"{path}: its name is {given.get('name')!r}; call it {path.stem!r}, like the file")
-    return Experiment.from_dict(given)
+    if (full or given.get("setting") == "full") and not given.get("full"):
+        raise BadExperiment(f"{path}: has no full setting; run it as it is, or give it a table `full` of what is other there, e.g. full: {{epochs: 60}}")
+    return Experiment.from_dict(given | ({"name": path.stem + FULL, "setting": "full"} if full else {}))
+
+
+def experiment_file(name: str | Path) -> Path:
+    """The YAML file of a name, or that path."""
+    return Path(name) if str(name).endswith((".yaml", ".yml")) else EXPERIMENTS / f"{name}.yaml"
