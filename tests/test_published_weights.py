@@ -5,7 +5,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from training.__main__ import one
 from training.backbones import BadBackbone, picture_body
+from training.run import run_experiment
+from training.spec import Experiment
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,6 +71,18 @@ def test_without_cache_and_network_one_line_says_what_to_do(hubs, name, mend):
         picture_body(f"timm:{name}:pretrained", 1)
     message = str(caught.value)
     assert "\n" not in message and mend in message and "pretrained: false" in message and name in message
+
+
+@pytest.mark.parametrize("given, mend", [
+    ({"clips": [{"kaggle": "simulated"}], "profile": "right_whale", "variants": {"own": {}, "large": {"backbone": "timm:resnet50", "pretrained": True}}}, "hf download timm/resnet50.a1_in1k"),
+    ({"humpback": {}, "profile": "humpback", "backbone": "ast:pretrained"}, "run it once with a network"), ({"detections": {"setting": "full"}, "profile": "cook_inlet"}, "fetch https://download.pytorch.org")])
+def test_an_experiment_asks_for_its_weights_before_anything_else(hubs, monkeypatch, capsys, given, mend):
+    experiment = Experiment.from_dict({"name": "toy"} | given)
+    with pytest.raises(BadBackbone, match=mend):
+        run_experiment(experiment, hubs / "results")
+    assert not (hubs / "results").exists()
+    monkeypatch.setattr("training.__main__.run_experiment", lambda experiment, again: run_experiment(experiment, hubs / "results", again))
+    assert one(experiment, False) == 1 and mend in (said := capsys.readouterr().err) and said.count("\n") == 1
 
 
 def test_without_published_weights_nothing_is_asked_of_a_hub(hubs):

@@ -38,10 +38,15 @@ def one(experiment, again: bool) -> int:
     """Run one experiment and say how it went."""
     from papermill import PapermillExecutionError
 
+    from training.backbones import BadBackbone
+
     print(f"{experiment.name}: {state(experiment)}", flush=True)
     begun = time.monotonic()
     try:
         found = run_experiment(experiment, again=again)
+    except BadBackbone as error:
+        print(f"{experiment.name}: {error}", file=sys.stderr)
+        return 1
     except PapermillExecutionError as error:
         print(f"{experiment.name}: {error.ename}: {error.evalue}\nHow far it came: results/{experiment.name}/train.ipynb", file=sys.stderr)
         return 1

@@ -57,12 +57,15 @@ def run_experiment(experiment: Experiment, results: Path = RESULTS, again: bool 
 
     Raises
     ------
+    training.backbones.BadBackbone
+        where published weights cannot be had; nothing was touched.
     papermill.PapermillExecutionError
         where a cell fails; the notebook, as far as it came, is in the experiment's folder.
     """
     found = state(experiment, results)
     if found == "done" and not again:
         return found
+    fetch_weights(experiment)
     folder = results / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     clear_other_checkpoints(folder, experiment, again and found == "done")
@@ -72,6 +75,31 @@ def run_experiment(experiment: Experiment, results: Path = RESULTS, again: bool 
     write_parameters(folder, experiment)
     execute(EXPERIMENTS / ANALYSES[experiment.kind], folder / "analysis.ipynb", {"name": experiment.name, "results_dir": str(results)}, progress)
     return found
+
+
+def fetch_weights(experiment: Experiment) -> None:
+    """Published weights that its networks begin from, into the hubs' caches: where there is no network that ends here, and not after hours of simulation.
+
+    Raises
+    ------
+    training.backbones.BadBackbone
+        with what to do.
+    """
+    from training.clip_experiment import variants_of
+
+    if experiment.kind == "detections":
+        from training.cook_nets import CookNet
+        from training.detection_settings import detections_of
+
+        for network, own in detections_of(experiment).networks.items():
+            if own.get("pretrained"):
+                CookNet(network, pretrained=True)
+        return
+    for variant in variants_of(experiment).values():
+        if variant.backbone.endswith(":pretrained"):
+            from training.backbones import make_net
+
+            make_net(variant.backbone, variant.front_end())
 
 
 def template_parameters(experiment: Experiment, template: Path, results: Path) -> dict:
