@@ -24,6 +24,7 @@ from preprocessing.recordings import list_recordings
 from spectrogram.recording import BadRecording, Recording
 
 COLUMNS = ["a", "b", "kind", "score", "sure", "offset_s", "overlap_s"]
+NEAR_HOURS = 2.0  # of sound in which experiments on recordings look for near copies; in more only for exact ones, by their samples
 CERTAIN = 300.0  # the highest `sure`: beyond it numbers end
 
 

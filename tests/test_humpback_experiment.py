@@ -1,5 +1,8 @@
 """Humpbacks with and without denoising: nobody is judged by what he was trained on, every way hears the same windows, figures come again from their tables."""
 import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ from spectrogram.profile import load_profile
 from training import humpback_data
 from training import humpback_experiment as steps
 from training.humpback_verdict import conclusion, macro_f1, metrics_of, paired, sentence
+from training.leaks import Leak
 from training.noise_refinement import call_scores, kept, passed_over, refined_clips, refinement_metrics
 from training.recompute import differences
 from training.saved import load_model
@@ -28,12 +32,12 @@ def run(tmp_path_factory):
     spec, out = Experiment.from_dict(GIVEN), tmp_path_factory.mktemp("humpback")
     profile, folder = spec.front_end(), out / "results" / "toy"
     recordings = humpback_data.recordings_of(spec, profile, out / "data")
-    unet = humpback_data.train_unet(spec, set(recordings["group"]), out / "data", folder / "denoiser")
+    unet = humpback_data.train_unet(spec, recordings, out / "data", folder / "denoiser")
     ways = {"raw": None, "gate": "gate", "unet": unet}
     data = humpback_data.data_sets(spec, profile, recordings, ways, out / "data")
     mixtures = steps.known_mixtures(spec, recordings, ways)
     refinement = passed_over(data["raw"], profile, 0.3, 0)
-    predictions, kept_ = steps.judge(data, spec, folder)
+    predictions, kept_ = steps.judge(data, spec, folder, same=recordings.attrs["same"])
     predictions = steps.tidy(predictions, profile.labels)
     given = {"simulated": True, "labels": list(profile.labels), "pool": spec.pool, "window_s": profile.window_s, "step_s": profile.step_s, "draws": 10}
     metrics = metrics_of(predictions, mixtures, refinement, given)
@@ -91,10 +95,14 @@ def test_the_kept_model_denoises_in_the_pipeline_as_in_training(run):
 
 def test_the_denoiser_never_knows_what_is_judged(run):
     with pytest.raises(BadExperiment, match="would be trained on b"):
-        humpback_data.refuse_shared({"a", "b"}, {"b", "c"})
+        humpback_data.refuse_shared({"a", "b"}, pd.DataFrame({"group": ["c", "d + b"]}))
+    judged = run["recordings"]
     with pytest.raises(BadExperiment, match="by which it is judged"):
-        humpback_data.train_unet(run["spec"], {"denoiser 1005/haro_20211003T001500Z.wav"}, run["out"] / "data", run["out"] / "other")
-    again = humpback_data.train_unet(run["spec"], set(run["recordings"]["group"]), run["out"] / "data", run["folder"] / "denoiser")
+        humpback_data.train_unet(run["spec"], judged.assign(group="denoiser 1005/haro_20211003T001500Z.wav"), run["out"] / "data", run["out"] / "other")
+    with pytest.raises(BadExperiment, match="hold the same sound .* take it out"):
+        humpback_data.refuse_same_sound(judged.head(1), judged.assign(recording="copy of " + judged["recording"]))
+    humpback_data.refuse_same_sound(judged.head(2), judged.tail(2))
+    again = humpback_data.train_unet(run["spec"], judged, run["out"] / "data", run["folder"] / "denoiser")
     assert again.info["denoiser_id"] == run["unet"].info["denoiser_id"]  # read, not trained again
 
 
@@ -112,11 +120,35 @@ def test_clips_train_the_denoiser_that_the_experiment_leaves_out(tmp_path, monke
              "names": {"hump": "Hump", "bow": "leave out", "sea": None}, "humpback": {"rate_hz": 8000, "longest_s": 1, "denoiser": {"labels": ["bow"], "noise_groups": ["set/d", "set/e"]}}}
     spec = Experiment.from_dict(given)
     table = humpback_data.recordings_of(spec, spec.front_end(), tmp_path / "data")
-    assert set(table["group"]) == {"set/a", "set/b", "set/f"} and (table["sample_rate_hz"] == 8000).all() and (table["duration_s"] == 1).all()
-    (calls, noises), (later, quiet), rate_hz = humpback_data._of_clips(spec, humpback_data.settings_of(spec)[1], set(table["group"]))
+    assert set(table["group"]) == {"set/a", "set/b", "set/f"} and not len(table.attrs["same"]) and (table["sample_rate_hz"] == 8000).all() and (table["duration_s"] == 1).all()
+    (calls, noises), (later, quiet), rate_hz = humpback_data._of_clips(spec, humpback_data.settings_of(spec)[1], table)
     assert (len(calls), len(later), len(noises), len(quiet)) == (4, 1, 2, 1) and rate_hz == 8000 and len(calls[0]) == 16000
-    with pytest.raises(BadExperiment, match="would be trained on set/d"):
-        humpback_data._of_clips(spec, humpback_data.settings_of(spec)[1], {"set/d"})
+    with pytest.raises(BadExperiment, match="would be trained on set/c"):
+        humpback_data._of_clips(spec, humpback_data.settings_of(spec)[1], table.assign(group="set/c + set/d"))
+    with pytest.raises(BadExperiment, match="set/10.wav hold the same sound"):
+        shutil.copy(tmp_path / "set" / "10.wav", tmp_path / "set" / "7.wav")  # of the sea: one that is judged, one that the denoiser learns from
+        humpback_data._of_clips(spec, humpback_data.settings_of(spec)[1], table)
+
+
+def test_recordings_that_share_sound_are_one_group_and_never_on_two_sides(tmp_path):
+    import soundfile
+
+    spec, rng = Experiment.from_dict(GIVEN), np.random.default_rng(0)
+    for name in "abcd":
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(16000).astype(np.float32), 8000, "FLOAT")
+    shutil.copy(tmp_path / "a.wav", tmp_path / "d.wav")
+    table = pd.DataFrame({"recording": list("abcd"), "group": list("abcd"), "path": [str(tmp_path / f"{name}.wav") for name in "abcd"], "duration_s": 2.0})
+    whole = humpback_data.in_whole_groups(table)
+    assert whole["group"].tolist() == ["a + d", "b", "c", "a + d"] and whole.attrs["same"][["a", "b"]].to_numpy().tolist() == [["a", "d"]]
+
+    labels = {f"target_{x}": 0.0 for x in spec.front_end().labels}
+    data = SimpleNamespace(profile=spec.front_end(), manifest=whole.assign(start_s=0.0, **labels))
+    sides = steps.folds(data, spec, whole.attrs["same"])
+    assert sides[0] == sides[3]
+    data.manifest = data.manifest.assign(group=["a", "b", "c", "d"])  # as if nobody had looked
+    with pytest.raises(Leak, match="a and d"):
+        for seed in range(8):
+            steps.folds(data, replace(spec, seed=seed), whole.attrs["same"])
 
 
 @pytest.mark.parametrize("change, said", [({"humpback": {"recording": 3}}, "did you mean 'recordings'"), ({"humpback": {"denoiser": {"step": 3}}}, "did you mean 'steps'"),

@@ -14,6 +14,9 @@ from preprocessing.duplicates import between_groups, find_duplicates
 from preprocessing.splits import joined_groups
 from training.experiment import digest
 
+JOINED = " + "  # stands between the names of groups that were made one
+
+
 def same_sound(clips: pd.DataFrame, folder: Path, progress: bool = False) -> pd.DataFrame:
     """Pairs of clips with the same sound (`find_duplicates`), from `folder` if these clips have been compared before.
 
@@ -36,7 +39,7 @@ def join_groups(clips: pd.DataFrame, same: pd.DataFrame, column: str = "group") 
     """The clips, groups that share sound joined into one, named by all of them ("watkins/59003 + watkins/59004"); what was joined is in `.attrs["joined"]`: the pairs
     between groups with group_a and group_b."""
     number = joined_groups(clips, column, same)
-    names = clips.groupby(number)[column].agg(lambda group: " + ".join(sorted(group.unique())))
+    names = clips.groupby(number)[column].agg(lambda group: JOINED.join(sorted(group.unique())))
     joined = clips.assign(**{column: number.map(names)})
     joined.attrs = clips.attrs | {"joined": between_groups(same, dict(zip(clips["recording"], clips[column])))}
     return joined

@@ -20,7 +20,7 @@ import pandas as pd
 from preprocessing.dataset import DataSet, front_end_key
 from preprocessing.detection_places import place_detections
 from preprocessing.detections import read_detections
-from preprocessing.duplicates import find_duplicates
+from preprocessing.duplicates import NEAR_HOURS, find_duplicates
 from preprocessing.energy_detector import EnergyDetector
 from preprocessing.recordings import describe, list_recordings
 from preprocessing.splits import grouped_folds
@@ -42,7 +42,6 @@ from training.spec import BadExperiment, Experiment
 from training.thresholds import best_threshold, sigmoid
 
 BANDS_HZ = ((400, 2000), (2000, 5000), (5000, 11400))
-NEAR_HOURS = 2.0  # of sound in which near copies are looked for; in more only exact ones, by their samples
 EVENT = "event"  # what must not be torn apart: the pieces of one detection
 KEPT = ["split", "fold", "recording", "start_s", "mooring", "day", "class", "detection", "target"]
 

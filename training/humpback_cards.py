@@ -43,7 +43,7 @@ def data_card(spec: Experiment, metrics: dict, summary: dict) -> str:
         f"# Data of {spec.name}", "", "**All sound is SIMULATED**; its seeds are in parameters.yaml, from which it can be made again bit for bit." if metrics["simulated"] else
         "Recorded clips, one label each.", "",
         table(["label", "windows or clips", "groups"], [[x, str(v["positives"]), str(v["groups_positive"])] for x, v in next(iter(metrics["variants"].values()))["network"].items() if isinstance(v, dict) and "groups_positive" in v]), "",
-        "## Parted", "", f"Into {spec.split.folds} folds, whole groups ({summary['groups']} of them); no group lies in two folds.", "",
+        "## Parted", "", f"Into {spec.split.folds} folds, whole groups ({summary['groups']} of them); no group lies in two folds. Groups that share sound, copied or cut twice from one tape, are one: {', '.join(summary.get('joined') or ['none do'])}.", "",
         "## The denoiser", "", f"A U-Net of {denoiser.get('weights', 0):,} weights, trained on {denoiser.get('clips', 0)} noisy calls and {denoiser.get('noises', 0)} stretches of noise of other recordings "
         f"than these ({denoiser.get('sound', '')}), {denoiser.get('steps', 0)} steps.", "",
         "## Left out", "", ", ".join(f"{what}: {count}" for what, count in (summary.get("left_out") or {}).items()) or "nothing", ""])

@@ -6,7 +6,8 @@
       denoiser: {steps: 300, width: 8}
 
 With `clips` and `names` in the experiment, the sound is clips with one label each (`training/clips.py`) instead, and `denoiser` names the clips that the U-Net is trained on:
-{labels: [bowhead], noise_groups: [sanctsound/FK01]}. They are brought down to `rate_hz`, cut to `longest_s`, and left out below `least_rate_hz`. Either way the U-Net is trained on sound of which the experiment judges nothing: other recordings, other groups. That is checked.
+{labels: [bowhead], noise_groups: [sanctsound/FK01]}. They are brought down to `rate_hz`, cut to `longest_s`, and left out below `least_rate_hz`. Either way the U-Net is trained on sound of which the experiment judges nothing: other recordings, other groups, no copy of them. That is checked,
+and groups that share sound are one.
 
 On disk, in the experiment's data folder: denoised copies of all recordings (float WAV, the whole recording as one stream, as the pipeline hears it), and a data set for each way.
 """
@@ -24,11 +25,13 @@ from preprocessing.annotated import annotated_dataset
 from preprocessing.dataset import DataSet, front_end_key
 from preprocessing.denoise import denoise, load
 from preprocessing.denoiser_training import DenoiserSettings, train_denoiser
+from preprocessing.duplicates import NEAR_HOURS, find_duplicates
 from preprocessing.humpbacks import simulate_store
 from preprocessing.recordings import list_recordings
 from spectrogram.profile import Profile
 from spectrogram.recording import Recording
 from training.annotated_experiment import placed
+from training.clip_groups import JOINED, join_groups
 from training.clips import clip_dataset, clip_table, data_folder, named, read_folder
 from training.experiment import digest
 from training.spec import BadExperiment, Experiment, check_keys
@@ -62,8 +65,8 @@ def settings_of(spec: Experiment) -> tuple[dict, dict]:
 # ---- what the U-Net is trained on
 
 
-def train_unet(spec: Experiment, judged: set[str], data_dir: Path, folder: Path, progress: bool = False):
-    """The experiment's U-Net, trained to the end of its schedule and saved in `folder`, or read from there; `judged`: recordings or groups that it must not know."""
+def train_unet(spec: Experiment, judged: pd.DataFrame, data_dir: Path, folder: Path, progress: bool = False):
+    """The experiment's U-Net, trained to the end of its schedule and saved in `folder`, or read from there; `judged`: the recordings (of `recordings_of`) that it must not know."""
     _, how = settings_of(spec)
     seal, said = folder / "trained_on.txt", digest([how, list(spec.clips)])
     if seal.exists() and seal.read_text(encoding="utf-8") == said and (folder / "model.json").exists():
@@ -75,7 +78,7 @@ def train_unet(spec: Experiment, judged: set[str], data_dir: Path, folder: Path,
     return unet
 
 
-def _of_store(how: dict, judged: set[str], data_dir: Path, seed: int):
+def _of_store(how: dict, judged: pd.DataFrame, data_dir: Path, seed: int):
     """Calls and noise cut by annotation, out of recordings of their own; the last ones are for validation."""
     if how["store"] == "simulated":
         store = simulate_store(data_dir / f"store_{digest(how)}", how["recordings"], 60.0, how["calls"], how["seed"], how["rate_hz"])
@@ -84,13 +87,14 @@ def _of_store(how: dict, judged: set[str], data_dir: Path, seed: int):
     clips = read_clips(acquire(store, None, data_dir / f"acquired_{digest(how)}", "humpback", noise=NoisePlan((3.0, 5.0), 10, seed=seed), progress=False, say=lambda line: None).folder)
     names = clips["recording"] if how["store"] != "simulated" else f"denoiser {how['seed']}/" + clips["recording"]
     refuse_shared(set(names), judged)
+    refuse_same_sound(list_recordings(store), judged)
     rate_hz = int(clips["sample_rate_hz"].mode().iloc[0])
     clips = clips[clips["sample_rate_hz"] == rate_hz]
     clips["samples"] = [soundfile.read(data_dir / f"acquired_{digest(how)}" / file, dtype="float32")[0] for file in clips["file"]]
     return *_parted(clips, "recording", how["held_out"]), rate_hz
 
 
-def _of_clips(spec: Experiment, how: dict, judged: set[str]):
+def _of_clips(spec: Experiment, how: dict, judged: pd.DataFrame):
     """Clips that the experiment leaves out: whose label `denoiser: labels` names, and, as noise, clips of the groups in `noise_groups` that hold no animal."""
     table = pd.concat([read_folder(data_folder(), entry, spec.name) for entry in spec.clips], ignore_index=True)
     table["name"] = [named(raw, spec) for raw in table["raw"]]
@@ -99,6 +103,7 @@ def _of_clips(spec: Experiment, how: dict, judged: set[str]):
     if not {"call", "noise"} <= set(table["kind"]):
         raise BadExperiment(f"experiment {spec.name}, humpback, denoiser: labels {how['labels']} and noise_groups {how['noise_groups']} name no clips, or none of {how['rate_hz']} Hz and more")
     refuse_shared(set(table["group"]), judged)
+    refuse_same_sound(table, judged)
     table["samples"] = [resampled(path, how["rate_hz"], CLIP_S) for path in table["path"]]
     table = table[table["samples"].map(len) >= LEAST_S * how["rate_hz"]]
     fold = table.groupby("kind").cumcount() % 5 == 4  # calls may be of one source only: there, other clips; noise by group
@@ -113,10 +118,26 @@ def _parted(clips: pd.DataFrame, by: str, held_out: int):
     return tuple(tuple(list(part["samples"][part["kind"] == kind]) for kind in ("call", "noise")) for part in (clips[~later], clips[later]))
 
 
-def refuse_shared(trained: set[str], judged: set[str]) -> None:
-    """BadExperiment where the denoiser would be trained on what it is judged by."""
-    if shared := trained & judged:
+def refuse_shared(trained: set[str], judged: pd.DataFrame) -> None:
+    """BadExperiment where the denoiser would be trained on a recording, or a group, by which it is judged. Of joined groups each counts."""
+    groups = {one for group in judged["group"] for one in group.split(JOINED)}
+    if shared := trained & groups:
         raise BadExperiment(f"the denoiser would be trained on {sorted(shared)[0]} ({len(shared)} such recordings or groups), by which it is judged; take it out of one of the two")
+
+
+def refuse_same_sound(trained: pd.DataFrame, judged: pd.DataFrame) -> None:
+    """BadExperiment where a recording that the denoiser would be trained on holds the same sound as one by which it is judged. Both tables: recording, path, duration_s."""
+    mark = "the denoiser's "
+    rows = [(mark + str(row.recording), row.path, row.duration_s) for row in trained.itertuples()] + [(row.recording, row.path, row.duration_s) for row in judged.itertuples()]
+    same = shared_sound(pd.DataFrame(rows, columns=["recording", "path", "duration_s"]))
+    across = same[same["a"].str.startswith(mark) != same["b"].str.startswith(mark)]
+    if len(across):
+        raise BadExperiment(f"{across['a'].iloc[0]} and {across['b'].iloc[0]} hold the same sound ({len(across)} such pairs), and by one of them the denoiser is judged; take it out of one of the two")
+
+
+def shared_sound(table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of recordings with the same sound (`find_duplicates`); of much sound only exact copies."""
+    return find_duplicates(table[["recording", "path"]], near=table["duration_s"].sum() <= 3600 * NEAR_HOURS)
 
 
 def resampled(path: str | Path, rate_hz: int, longest_s: float | None = None) -> np.ndarray:
@@ -132,7 +153,7 @@ def resampled(path: str | Path, rate_hz: int, longest_s: float | None = None) ->
 
 
 def recordings_of(spec: Experiment, profile: Profile, data_dir: Path) -> pd.DataFrame:
-    """Recordings that are judged: recording, path, group, and for clips what `clip_table` tells."""
+    """Recordings that are judged: recording, path, group (those that share sound joined), and for clips what `clip_table` tells. `.attrs["same"]`: pairs that share sound."""
     told, how = settings_of(spec)
     if spec.clips:
         table = clip_table(spec, profile)
@@ -140,12 +161,20 @@ def recordings_of(spec: Experiment, profile: Profile, data_dir: Path) -> pd.Data
         low, others = table["sample_rate_hz"] < told["least_rate_hz"], table["group"].isin(how["noise_groups"])
         table = brought_down(table[~low & ~others].reset_index(drop=True), told["rate_hz"], told["longest_s"], data_dir / f"clips_{told['rate_hz']}_{told['longest_s']}")
         table.attrs["left_out"] = left_out | {f"below {told['least_rate_hz']} Hz": int(low.sum()), "of sites that the denoiser is trained on": int((others & ~low).sum())}
-        return table
+        return in_whole_groups(table)
     folder = Path(placed(told["store"])) if told["store"] != "simulated" else simulate_store(
         data_dir / f"store_{digest([told[k] for k in ('recordings', 'recording_s', 'calls', 'seed', 'rate_hz')])}", told["recordings"], told["recording_s"], told["calls"], told["seed"],
         told["rate_hz"])
     table = list_recordings(folder)
-    return table.assign(group=table["recording"])
+    return in_whole_groups(table.assign(group=table["recording"]))
+
+
+def in_whole_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with groups that share sound joined, see `training.clip_groups`."""
+    same = shared_sound(table)
+    table = join_groups(table, same)
+    table.attrs["same"] = same
+    return table
 
 
 def brought_down(table: pd.DataFrame, rate_hz: int, longest_s: float | None, folder: Path) -> pd.DataFrame:

@@ -30,14 +30,14 @@ RAW = "raw"
 MIXTURE_HZ = 5000  # rate that recorded calls are brought to for known mixtures, the lowest of the clips'
 
 
-def folds(data: DataSet, spec: Experiment) -> pd.Series:
-    """(manifest rows,) fold of each window; groups whole, labels spread."""
+def folds(data: DataSet, spec: Experiment, same: pd.DataFrame | None = None) -> pd.Series:
+    """(manifest rows,) fold of each window; groups whole, labels spread. `same`: pairs of recordings that share sound; on two sides they are refused as any leak is."""
     table, labels = data.manifest, data.profile.labels
     if spec.clips:
         clips = table.drop_duplicates("recording")
-        return table["recording"].map(folds_of(clips, spec.split, spec.seed))
+        return table["recording"].map(folds_of(clips, spec.split, spec.seed, same))
     fold = fold_numbers(table, "group", spec.split.folds, [f"target_{label}" for label in labels], spec.seed, complete=False)
-    refuse_leaks(check_leaks(table.assign(name=""), fold, "group"))
+    refuse_leaks(check_leaks(table.assign(name=""), fold, "group", same, data.profile.window_s))
     return fold
 
 
@@ -62,14 +62,14 @@ def portion_windows(data: DataSet, portions: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judge(data: dict[str, DataSet], spec: Experiment, folder: Path, progress: bool = False) -> tuple[pd.DataFrame, dict]:
-    """Every variant's windows with probabilities and limits (`variant`, `way`, `backbone`), and what the model that is kept, the first variant's, needs."""
+def judge(data: dict[str, DataSet], spec: Experiment, folder: Path, progress: bool = False, same: pd.DataFrame | None = None) -> tuple[pd.DataFrame, dict]:
+    """Every variant's windows with probabilities and limits (`variant`, `way`, `backbone`), and what the model that is kept, the first variant's, needs. `same`: as for `folds`."""
     from tqdm.auto import tqdm
 
     told, _ = settings_of(spec)
     profile, labels = spec.front_end(), spec.front_end().labels
     table = data[RAW].manifest.reset_index(drop=True)
-    table["fold"], table["portion"] = folds(data[RAW], spec).to_numpy(), np.nan
+    table["fold"], table["portion"] = folds(data[RAW], spec, same).to_numpy(), np.nan
     if not spec.clips:
         table = pd.concat([table, portion_windows(data[RAW], told["portions"])], ignore_index=True)
         table["fold"] = table["recording"].map(table.dropna(subset="fold").drop_duplicates("recording").set_index("recording")["fold"])
