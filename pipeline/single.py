@@ -5,13 +5,12 @@
     result.events
 
 The way of one second of sound: blocks of samples -> one power spectrum -> levels and picture -> regions of interest, and the model on a
-window every half second -> one trace of probability for each label -> events. With `denoise` the model's picture, and nothing else, is made of denoised sound. Chunks of 16 s pass through two worker threads (spectrogram, model) while
-this thread finds the regions and joins the results in order; nothing depends on who was faster, and nothing holds a whole recording.
+window every half second -> one trace of probability for each label -> events. With `denoise` the model's picture, and nothing else, is made of denoised sound. Chunks of 16 s pass through two threads (spectrogram, model), of which this
+one also finds the regions and joins the results in order; nothing depends on who was faster, and nothing holds a whole recording.
 """
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import soundfile
 from pipeline.denoised import beside, chosen
 from pipeline.joining import Joiner
 from pipeline.making import generator_of, make
+from pipeline.pool import HelpingPool
 from pipeline.result import PipelineResult
 from spectrogram.chunks import CHUNK_S
 from spectrogram.memory import keep_freed_memory
@@ -81,8 +81,8 @@ def _run(joiner: Joiner, chunks, workers: int, progress: bool) -> PipelineResult
     keep_freed_memory()
     recording, frame_rate_hz = joiner.recording, joiner.profile.frame_rate_hz
     bar = tqdm(total=round(recording.duration_s, 1), unit="s", unit_scale=True, desc=joiner.name, disable=not progress)
-    with one_thread_per_call(), ThreadPoolExecutor(workers) as pool:
-        for made in make(recording, joiner.model, chunks, pool, workers + 1):
+    with one_thread_per_call(), HelpingPool(workers) as pool:
+        for made in make(recording, joiner.model, chunks, pool, workers + 2):
             joiner.push(made)
             bar.update(len(made.psd) / frame_rate_hz)
     bar.close()

@@ -13,7 +13,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 from pathlib import Path
@@ -23,6 +22,7 @@ import soundfile
 
 from pipeline.joining import Joiner
 from pipeline.making import Made, generator_of, make
+from pipeline.pool import HelpingPool
 from pipeline.result import PipelineResult
 from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import SpectrogramGenerator, coarse_mean
@@ -133,8 +133,8 @@ def pack_stretch(stretch: Stretch, opened: Callable[[type], Counting], model, th
     """
     recording, generator, buffer = opened(Counting), generator_of(model.profile), io.BytesIO()
     keep_freed_memory()
-    with one_thread_per_call(), ThreadPoolExecutor(threads) as pool, zipfile.ZipFile(buffer, "w") as archive:
-        makings = make(recording, model, recording.chunks_of(stretch, generator), pool, threads + 1, stretch.first)
+    with one_thread_per_call(), HelpingPool(threads) as pool, zipfile.ZipFile(buffer, "w") as archive:
+        makings = make(recording, model, recording.chunks_of(stretch, generator), pool, threads + 2, stretch.first)
         for index, made in zip(range(stretch.first, stretch.last), makings):
             if made.final != (index == stretch.of - 1):
                 raise CannotJoin(f"{recording.path}: ends elsewhere than it did")
