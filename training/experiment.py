@@ -135,10 +135,20 @@ def sound_of_split(plan: list[Deployment], split: str, data_folder: str | Path, 
     return recordings, truth
 
 
+def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split: str, data_dir: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings and truth that a split's events are judged on: the user's own, or those of its deployments."""
+    if spec.kind == "annotations":
+        from training.annotated_experiment import sound_of_side
+
+        return sound_of_side(spec, data, split)
+    return sound_of_split(plan, split, Path(data_dir) / "simulated", jobs)
+
+
 def forget_sound(recordings: pd.DataFrame) -> None:
-    """Delete the WAVs of a recordings table; `sound_of` makes them again."""
-    for path in recordings["path"]:
-        Path(path).unlink(missing_ok=True)
+    """Delete the simulated WAVs of a recordings table; `sound_of` makes them again. A file that lies in no simulated deployment is somebody's recording, and stays."""
+    for path in map(Path, recordings["path"]):
+        if (path.parent / "deployment.json").exists():
+            path.unlink(missing_ok=True)
 
 
 def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1, truth_as=None) -> DataSet:
