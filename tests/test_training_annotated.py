@@ -92,6 +92,30 @@ def test_events_are_judged_on_the_users_recordings_which_stay(folder):
     assert all(Path(path).exists() for path in recordings["path"])
 
 
+def test_what_cannot_be_learnt_is_refused(folder):
+    """Nobody said that the recordings were looked through; and a label that no annotation bears."""
+    given = {key: value for key, value in spec_of(folder).annotations.items() if key != "exhaustive"}
+    for changes, said in (({"annotations": given}, "known to be without Beluga; say which recordings were looked through"), ({"labels": ["Beluga", "Orca"]}, r"no call Orca in the 2 .*labels: \[Beluga\]")):
+        spec = spec_of(folder, **changes)
+        with pytest.raises(BadExperiment, match=said):
+            annotated_data(spec, spec.front_end(), folder / "data")
+
+
+def test_calls_that_the_experiment_is_not_about_are_nothing(folder):
+    calls = pd.read_csv(folder / "calls.csv")
+    pd.concat([calls, calls.assign(label="Boat", start_s=2.0, end_s=2.4), calls.assign(label="whistle + Boat", start_s=0.1, end_s=0.3)]).to_csv(folder / "calls.csv", index=False)
+    spec = spec_of(folder, profile="beluga", labels=["Boat"], annotations=spec_of(folder).annotations | {"label_map": str(folder / "map.yaml")})
+    (folder / "map.yaml").write_text("labels: {Boat: , Whistle: }\nsplit: '+'\ndrop: [Beluga]\n")
+    data = annotated_data(spec, spec.front_end(), folder / "data")
+    assert set(data.calls["label"]) == {"Boat"} and len(data.calls) == 12
+
+
+def test_the_column_of_labels_may_be_named(folder):
+    pd.read_csv(folder / "calls.csv").rename(columns={"label": "GROUNDTRUTH"}).to_csv(folder / "calls.csv", index=False)
+    spec = spec_of(folder, annotations=spec_of(folder).annotations | {"label_column": "GROUNDTRUTH"})
+    assert (annotated_data(spec, spec.front_end(), folder / "data").manifest["target_Beluga"] == 1).sum() == 12
+
+
 @pytest.mark.parametrize("changes, said", [({"annotations": {"recordings": "x", "tabel": "y"}}, "did you mean 'table'"), ({"annotations": {"recordings": "x"}}, "lacks table")])
 def test_what_is_misspelt_or_missing_is_named(folder, changes, said):
     spec = spec_of(folder, **changes)

@@ -21,17 +21,19 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.annotated import annotated_dataset
+from preprocessing.annotations import read_annotations
 from preprocessing.dataset import DataSet, front_end_key
 from preprocessing.duplicates import find_duplicates
+from preprocessing.label_map import LabelMap, same_labels
 from preprocessing.recordings import describe, list_recordings
 from preprocessing.splits import grouped_folds, held_out_in_time, leave_one_out
-from spectrogram.profile import Profile
+from spectrogram.profile import Profile, load_profile
 from training.evaluate import VESSEL, call_labels
 from training.experiment import digest
 from training.leaks import check_leaks, refuse_leaks
 from training.spec import BadExperiment, Experiment, check_keys
 
-KEYS = ("recordings", "table", "label_map", "exhaustive", "looked_for", "carry", "about", "held", "allow")
+KEYS = ("recordings", "table", "label_column", "label_map", "exhaustive", "looked_for", "carry", "about", "held", "allow")
 NEAR_HOURS = 24  # more sound than that is compared sample by sample only
 TRUTH = ["recording", "label", "start_s", "end_s", "snr_db", "audible", "kind"]
 
@@ -42,7 +44,7 @@ def annotated_data(spec: Experiment, profile: Profile, data_dir: Path) -> DataSe
     Raises
     ------
     BadExperiment
-        where `annotations` lacks or misspells a key, or the split cannot be made; training.leaks.Leak where the same thing is on two sides.
+        where `annotations` lacks or misspells a key, the split cannot be made, or a label cannot be learnt; training.leaks.Leak where the same thing is on two sides.
     """
     given = spec.annotations
     check_keys(given, list(KEYS), f"experiment {spec.name}, annotations")
@@ -58,8 +60,27 @@ def annotated_data(spec: Experiment, profile: Profile, data_dir: Path) -> DataSe
     groups = ["recording"] if spec.split.kind in ("given", "held_out_in_time") else ["recording", spec.split.by]
     refuse_leaks(check_leaks(recordings, recordings["split"], groups, same), given.get("allow") or ())
     key = digest([front_end_key(profile), profile.heads, {k: str(v) for k, v in given.items()}, dict(zip(recordings["recording"], recordings["split"]))])
-    return annotated_dataset(recordings, placed(given["table"]), data_dir / "annotated" / f"{spec.name}_{key}", profile, given.get("label_map"), given.get("exhaustive", False),
+    label_map = LabelMap.read(given["label_map"]) if given.get("label_map") else same_labels(tuple(dict.fromkeys([*load_profile(spec.profile).labels, *profile.labels])))
+    if spec.labels is not None:  # the profile's other calls are then nothing to learn
+        label_map = label_map.only(profile.labels)
+    table = read_annotations(placed(given["table"]), recordings, given.get("label_column"))
+    data = annotated_dataset(recordings, table, data_dir / "annotated" / f"{spec.name}_{key}", profile, label_map, given.get("exhaustive", False),
                              given.get("looked_for"), carry=tuple(given.get("carry") or ()), summary={"simulated": False, "same_sound": [f"{pair.a} and {pair.b}: {pair.kind}" for pair in same.itertuples()]})
+    check_learnable(spec, data)
+    return data
+
+
+def check_learnable(spec: Experiment, data: DataSet) -> None:
+    """Raise BadExperiment for a label of which the training recordings show nothing, or nothing else."""
+    train, where = data.rows(split="train"), f"experiment {spec.name}"
+    for label in data.profile.labels:
+        target = train[f"target_{label}"]
+        if not (target == 1).any():
+            there = [other for other in data.profile.labels if (train[f"target_{other}"] == 1).any()]
+            raise BadExperiment(f"{where}: no call {label} in the {train['recording'].nunique()} recordings to train on; name the labels to learn, labels: [{', '.join(there)}], or split otherwise")
+        if not (target == 0).any():
+            raise BadExperiment(f"{where}: no window to train on is known to be without {label}; say which recordings were looked through from end to end, "
+                                "annotations: {exhaustive: true} for all")
 
 
 def sound_of_side(spec: Experiment, data: DataSet, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
