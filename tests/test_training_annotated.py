@@ -9,7 +9,9 @@ import soundfile
 from training.annotated_experiment import annotated_data, sides
 from training.data_card import window_data_card
 from training.event_verdict import event_verdict
-from training.experiment import forget_sound, judged_sound
+from training.data import WindowSet
+from training.experiment import forget_sound, judged_sound, settings_of
+from training.fit import share_of
 from training.leaks import Leak
 from training.spec import BadExperiment, Experiment
 
@@ -108,6 +110,20 @@ def test_calls_that_the_experiment_is_not_about_are_nothing(folder):
     (folder / "map.yaml").write_text("labels: {Boat: , Whistle: }\nsplit: '+'\ndrop: [Beluga]\n")
     data = annotated_data(spec, spec.front_end(), folder / "data")
     assert set(data.calls["label"]) == {"Boat"} and len(data.calls) == 12
+
+
+def test_false_alarms_become_hard_negatives_that_are_drawn_more_often(folder):
+    name = "A/A0_20220710T000000Z.wav"
+    pd.DataFrame({"recording": [name, name], "start_s": [2.1, 1.1], "end_s": [2.6, 1.4], "labels": "Beluga"}).to_parquet(folder / "events.parquet")  # after the call, and on it
+    pd.DataFrame({"recording": [f"{s}/{s}{n}_2022071{n}T000000Z.wav" for s in "ABC" for n in range(2)], "start_s": 0.0, "end_s": 3.0}).to_csv(folder / "looked.csv", index=False)
+    given = spec_of(folder).annotations | {"exhaustive": str(folder / "looked.csv"), "false_alarms": str(folder / "events.parquet")}
+    spec = spec_of(folder, annotations=given, hard_negatives=5)
+    data = annotated_data(spec, spec.front_end(), folder / "data")
+    hard = data.manifest[data.manifest["hard_negative"]]
+    assert hard["start_s"].tolist() == [1.5, 2.0] and set(hard["recording"]) == {name} and data.info["summary"]["hard_negatives"] == 1
+    share = share_of(WindowSet(data, data.manifest, data.profile), settings_of(spec))
+    assert (share[data.manifest["hard_negative"]] == 5).all() and (share[~data.manifest["hard_negative"]] == 1).all()
+    assert spec_of(folder).digest() == spec_of(folder, hard_negatives=1.0).digest() != spec_of(folder, hard_negatives=5).digest()
 
 
 def test_the_column_of_labels_may_be_named(folder):

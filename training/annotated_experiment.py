@@ -10,7 +10,8 @@
 | leave_one_out | the first value of `by` (or `held`) is test, the next validation |
 | held_out_in_time | the last fifth is test, the fifth before it validation; recordings whole |
 
-Relative paths are below the data folder (`SEA_CANARY_DATA`). Recordings that hold the same sound, copied or recorded twice, are found first: folds keep them together. What then still
+`exhaustive`: true, a list of recordings, or a CSV of recording, start_s, end_s, label. `false_alarms`: a detector's events (the pipeline's events.parquet); windows with those that are surely false
+are hard negatives, drawn `hard_negatives` times as often as others. Relative paths are below the data folder (`SEA_CANARY_DATA`). Recordings that hold the same sound, copied or recorded twice, are found first: folds keep them together. What then still
 lies on two sides (a source, a sound, a time at one site) is an error before anything is trained, unless `allow: [same sound]` names its kind.
 """
 from __future__ import annotations
@@ -33,7 +34,7 @@ from training.experiment import digest
 from training.leaks import check_leaks, refuse_leaks
 from training.spec import BadExperiment, Experiment, check_keys
 
-KEYS = ("recordings", "table", "label_column", "label_map", "exhaustive", "looked_for", "carry", "about", "held", "allow")
+KEYS = ("recordings", "table", "label_column", "label_map", "exhaustive", "looked_for", "carry", "about", "held", "allow", "false_alarms")
 NEAR_HOURS = 24  # more sound than that is compared sample by sample only
 TRUTH = ["recording", "label", "start_s", "end_s", "snr_db", "audible", "kind"]
 
@@ -64,8 +65,11 @@ def annotated_data(spec: Experiment, profile: Profile, data_dir: Path) -> DataSe
     if spec.labels is not None:  # the profile's other calls are then nothing to learn
         label_map = label_map.only(profile.labels)
     table = read_annotations(placed(given["table"]), recordings, given.get("label_column"))
-    data = annotated_dataset(recordings, table, data_dir / "annotated" / f"{spec.name}_{key}", profile, label_map, given.get("exhaustive", False),
-                             given.get("looked_for"), carry=tuple(given.get("carry") or ()), summary={"simulated": False, "same_sound": [f"{pair.a} and {pair.b}: {pair.kind}" for pair in same.itertuples()]})
+    looked = given.get("exhaustive", False)
+    looked = pd.read_csv(placed(looked)) if str(looked).lower().endswith(".csv") else looked
+    events = pd.read_parquet(placed(given["false_alarms"])) if given.get("false_alarms") else None
+    data = annotated_dataset(recordings, table, data_dir / "annotated" / f"{spec.name}_{key}", profile, label_map, looked,
+                             given.get("looked_for"), events, tuple(given.get("carry") or ()), summary={"simulated": False, "same_sound": [f"{pair.a} and {pair.b}: {pair.kind}" for pair in same.itertuples()]})
     check_learnable(spec, data)
     return data
 

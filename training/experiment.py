@@ -45,7 +45,7 @@ KINDS = {  # what is turned away from the site's own habits
 # the notebook's parameters: those of an `Experiment` with given splits
 PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
               "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "quantise_epochs", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
-              "peer_epochs", "trainer", "judge_events", "quick")
+              "peer_epochs", "hard_negatives", "trainer", "judge_events", "quick")
 
 
 def digest(value) -> str:
@@ -230,7 +230,8 @@ def settings_of(spec: Experiment, seed: int | None = None, keep: str = "best") -
     """Schedule and loss of one training."""
     return FitSettings(epochs=spec.epochs, batch_size=spec.batch_size, learning_rate=spec.learning_rate, windows_per_epoch=spec.windows_per_epoch,
                        patience=spec.patience, seed=spec.seed if seed is None else seed, keep=keep, position_weight=spec.loss.position_weight,
-                       balance=spec.loss.balance, smoothing=spec.loss.smoothing, trainer=spec.trainer)
+                       balance=spec.loss.balance, smoothing=spec.loss.smoothing, trainer=spec.trainer,
+                       hard_negatives=spec.hard_negatives)
 
 
 def train_network(data: DataSet, profile: Profile, spec: Experiment, folder: str | Path, progress: bool = True) -> tuple[torch.nn.Module, list[dict]]:

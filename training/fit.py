@@ -26,7 +26,8 @@ from training.model import MultiOutputResNet
 @dataclass(frozen=True)
 class FitSettings:
     """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance` "labels": see
-    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`."""
+    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`;
+    `hard_negatives`: how many times as often windows with a detector's false alarm are drawn."""
 
     epochs: int = 16
     batch_size: int = 64
@@ -42,6 +43,7 @@ class FitSettings:
     balance: str = "none"
     smoothing: float = 0.0
     trainer: dict | None = None
+    hard_negatives: float = 1.0
 
 
 class CallModule(lightning.LightningModule):
@@ -102,6 +104,14 @@ class CallModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def share_of(train: WindowSet, settings: FitSettings) -> np.ndarray | None:
+    """(windows,) how often each is drawn, by `balance` and `hard_negatives`; None: each once."""
+    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
+    if settings.hard_negatives == 1 or "hard_negative" not in train.rows or not train.rows["hard_negative"].any():
+        return share
+    return (1.0 if share is None else share) * np.where(train.rows["hard_negative"], settings.hard_negatives, 1.0)
+
+
 class Patience(EarlyStopping):
     """Early stopping that still knows, when a run is taken up again, that it had stopped."""
 
@@ -134,8 +144,7 @@ def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet | None, se
     trainer = lightning.Trainer(
         **trainer_flags(settings.trainer), max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=callbacks, logger=False, enable_progress_bar=progress,
         enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=1.0, use_distributed_sampler=False)
-    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
-    batches = shared(loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch, share), trainer.world_size)
+    batches = shared(loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch, share_of(train, settings)), trainer.world_size)
     examined = validation and shared(loader(validation, settings.batch_size, settings.workers), trainer.world_size, even=False)
     module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
     last = folder / "last.ckpt"
