@@ -81,7 +81,9 @@ def check_learnable(spec: Experiment, data: DataSet) -> None:
         target = train[f"target_{label}"]
         if not (target == 1).any():
             there = [other for other in data.profile.labels if (train[f"target_{other}"] == 1).any()]
-            raise BadExperiment(f"{where}: no call {label} in the {train['recording'].nunique()} recordings to train on; name the labels to learn, labels: [{', '.join(there)}], or split otherwise")
+            mend = f"name the labels to learn, labels: [{', '.join(there)}], or split otherwise" if there else (
+                "the annotations say " + ", ".join(dict.fromkeys(str(row["before"]) for row in data.info["summary"]["labels"])) + "; name one of these, or give a label_map")
+            raise BadExperiment(f"{where}: no call {label} in the {train['recording'].nunique()} recordings to train on; {mend}")
         if not (target == 0).any():
             raise BadExperiment(f"{where}: no window to train on is known to be without {label}; say which recordings were looked through from end to end, "
                                 "annotations: {exhaustive: true} for all")

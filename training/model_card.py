@@ -22,11 +22,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def label_table(scores: dict, labels: tuple) -> str:
-    """Average precision, F1, precision and recall of every label in one part of the data."""
-    names = ("average_precision", "roc_auc", "f1", "precision", "recall")
-    rows = [[label, str(scores[label]["positives"]), *(number(scores[label][name]) for name in names)] for label in labels]
-    rows.append(["**macro (calls)**", "", number(scores["macro"]["average_precision"]), number(scores["macro"]["roc_auc"]), number(scores["macro"]["f1"]), "", ""])
-    return table(["label", "positive windows", "average precision", "ROC AUC", "F1", "precision", "recall"], rows)
+    """Average precision, F1, precision and recall of every label in one part of the data, and the precision where 1 % or 10 % of the windows hold the call."""
+    names = ("average_precision", "roc_auc", "f1", "precision", "recall", "precision_at_1%", "precision_at_10%")
+    rows = [[label, str(scores[label]["positives"]), *(number(scores[label].get(name)) for name in names)] for label in labels]
+    rows.append(["**macro (calls)**", "", number(scores["macro"]["average_precision"]), number(scores["macro"]["roc_auc"]), number(scores["macro"]["f1"]), "", "", "", ""])
+    return table(["label", "positive windows", "average precision", "ROC AUC", "F1", "precision", "recall", "precision at 1 %", "at 10 %"], rows)
 
 
 def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: dict) -> str:

@@ -1,6 +1,8 @@
 """Run experiments: YAML -> executed notebook, model, figures and analysis in `results/NAME/`.
 
     python -m training NAME            # again only if it is missing or its parameters changed; --again in any case
+    python -m training /data/bay.yaml  # a description that lies elsewhere
+    python -m training NAME --trainer devices=4      # flags of Lightning's Trainer, see training/devices.py
     python -m training --all           # every experiment in training/experiments that is missing or changed
     python -m training --list
     python -m training NAME --full     # at the full setting of its YAML, to results/NAME_full
