@@ -68,7 +68,7 @@ def test_flags_reach_the_trainer_and_change_no_digest():
 def test_processes_started_outside_train_by_ddp(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "5")
-    assert rank() == 5 and devices.trainer_flags({"devices": 4, "num_nodes": 2})["strategy"] == "ddp"
+    assert rank() == 5 and type(devices.trainer_flags({"devices": 4, "num_nodes": 2})["strategy"]).__name__ == "AmongOthers"
     with pytest.raises(BadExperiment, match="kind study is several trainings"):
         devices.join(Experiment.from_dict({"name": "mine", "study": "leak"}), "data", "results")
 

@@ -33,9 +33,20 @@ def trainer_flags(given: dict | None) -> dict:
     given = dict(given or {})
     cuda = given.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available()
     flags = {"accelerator": "cuda" if cuda else "cpu", "devices": 1, "precision": "16-mixed" if cuda else "32-true", "deterministic": not cuda} | given
-    if given and started_outside():
-        flags.setdefault("strategy", "ddp")
+    if given and started_outside() and given.get("strategy", "ddp") == "ddp":
+        flags["strategy"] = among_others()
     return flags
+
+
+def among_others():
+    """Data-parallel training of processes that are there already. Lightning's own strategy refuses a notebook, because it would start some."""
+    from lightning.pytorch.strategies import DDPStrategy
+
+    class AmongOthers(DDPStrategy):
+        def _configure_launcher(self):
+            self._launcher = None
+
+    return AmongOthers()
 
 
 class Share(Sampler):
