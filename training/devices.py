@@ -30,8 +30,10 @@ def started_outside() -> bool:
 
 def trainer_flags(given: dict | None) -> dict:
     """Arguments of the Trainer about the machine: one device, a graphics card in half precision where there is one, unless the flags say otherwise."""
+    from lightning.fabric.accelerators.cuda import is_cuda_available  # torch's own may wake the card up, which a notebook's processes could then no more share
+
     given = dict(given or {})
-    cuda = given.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available()
+    cuda = given.get("accelerator") in (None, "auto", "gpu", "cuda") and is_cuda_available()
     flags = {"accelerator": "cuda" if cuda else "cpu", "devices": 1, "precision": "16-mixed" if cuda else "32-true", "deterministic": not cuda} | given
     if given and started_outside() and given.get("strategy", "ddp") == "ddp":
         flags["strategy"] = among_others()
