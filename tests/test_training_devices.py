@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.training_toy import PROFILE, one_thread, toy_dataset  # noqa: F401
+from tests.training_toy import PROFILE, toy_dataset
 from training import devices
 from training.__main__ import rank, with_flags
 from training.augment import Augmentation
