@@ -146,6 +146,7 @@ def plot_snr(annotations: pd.DataFrame, ax=None):
     """Signal-to-noise ratios; dashed: what the simulator and the training of this project count as audible."""
     ax = plot_spread(annotations, annotations["snr_db"], "signal-to-noise ratio (dB)", ax)
     ax.axvline(AUDIBLE_DB, color="0.4", linestyle="--", linewidth=1)
+    ax.text(AUDIBLE_DB, ax.get_ylim()[1], f" {AUDIBLE_DB:g} dB: audible", color="0.4", fontsize="small", va="bottom")
     return ax
 
 

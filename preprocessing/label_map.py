@@ -111,6 +111,11 @@ class LabelMap:
         found = [self.becomes.get(plain(part)) for part in label.split(self.split)]
         return None if None in found else tuple(dict.fromkeys(ours for part in found for ours in part))
 
+    def only(self, labels: tuple[str, ...]) -> LabelMap:
+        """The map with all but these of our labels dropped: calls that an experiment is not about."""
+        becomes = {written: tuple(label for label in ours if label in labels or label == UNSURE) for written, ours in self.becomes.items()}
+        return LabelMap(tuple(label for label in self.labels if label in labels), becomes, self.split, self.source)
+
     def apply(self, table: pd.DataFrame, unknown: str = "error") -> tuple[pd.DataFrame, pd.DataFrame]:
         """Annotations with our labels, and what was changed.
 

@@ -7,7 +7,7 @@ file is told by `Begin File` (or `Begin Path`) with `File Offset (s)`; its lengt
   (`NAME.Table.1.selections.txt`), else with the one of its folder for which every row falls into its own `Begin File`.
 - A selection that runs over the end of its file in a sequence is cut in two, both parts with the same line and `Selection`; over the end of the last
   file, or of a file opened alone, it is clipped. Parts under a millisecond are left out.
-- Raven writes a row for each view. Of rows with one selection number, channel and time in different views the spectrogram's is kept.
+- Raven writes a row for each view. Of rows with one selection number (where the table has them), channel and time in different views the spectrogram's is kept.
 - Times are kept and written to the nanosecond (Raven's own nine decimals), frequencies as they are.
 
 Source: Raven Pro 1.6 User's Manual, Cornell Lab of Ornithology.
@@ -147,10 +147,10 @@ def _placed(table: TextTable, begin_s: np.ndarray, names: list[str] | None, sing
 
 def _one_view(table: TextTable, at: dict, rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Rows without those that only repeat a selection in another view."""
-    if at["view"] is None or at["selection"] is None or rows.empty:
+    if at["view"] is None or rows.empty:
         return rows
     view = pd.Series([text.strip().lower() for text in table.texts(at["view"])])
-    selection = pd.Series(table.texts(at["selection"])).str.strip()
+    selection = pd.Series(table.texts(at["selection"])).str.strip() if at["selection"] is not None else ""
     group = rows.assign(selection=selection).groupby(["selection", "recording", "channel", "start_s", "end_s"], sort=False).ngroup()
     order = pd.DataFrame({"group": group, "other": ~view.str.startswith("spectrogram"), "view": view}).sort_values(["group", "other"], kind="stable")
     kept = group.map(order.groupby("group")["view"].first())

@@ -1,7 +1,7 @@
 """Tables in text files as programs on three systems write them, whatever the encoding, the line ends and the separator.
 
 UTF-8 with or without a mark, UTF-16 (Raven on Windows), else Windows' own 8-bit code (a superset of latin-1's letters). Separated by tab, semicolon
-or comma, the one that cuts the header into most columns. Numbers may have a decimal comma. Nothing is guessed about the text of a cell:
+or comma, the one that cuts the header into most columns. Numbers may have a decimal comma; where "1,500" may as well be fifteen hundred, it is refused. Nothing is guessed about the text of a cell:
 it stays as it stands, quotes around a whole cell (Excel's, when it saves with tabs) taken off.
 """
 from __future__ import annotations
@@ -21,6 +21,8 @@ TYPES = {"recording": "str", "channel": "int64", "start_s": "float64", "end_s": 
          "annotator": "str", "source": "str", "line": "int64"}  # of the annotation table, in its order
 TAKEN = "_in_file"  # added to a file's own column that bears one of these names, a clip's `source` for instance
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")                 # or a decimal comma
+DECIMAL_COMMA = re.compile(r"[+-]?(0,\d+|\d+,(\d{1,2}|\d{4,})|\d{4,},\d+)")  # nothing else
 NO_NUMBER = {"", "na", "n/a", "nan", "none", "null", "-"}
 
 
@@ -105,16 +107,22 @@ class TextTable:
         Raises
         ------
         BadAnnotation
-            naming the line of a cell that is not a number, or, where `needed`, blank.
+            naming the line of a cell that is not a number, or, where `needed`, blank; or whose comma may part thousands or decimals, where no other number of the table tells.
         """
         values = np.full(len(self), np.nan)
         for row, text in enumerate(self.texts(column)):
             value = number(text)
+            if "," in text and THOUSANDS.fullmatch(text.strip()) and not self._decimal_commas():
+                raise self.broken(row, f"{self.columns[column]!r} is {text.strip()!r}, which may be {text.strip().replace(',', '')} or {text.strip().replace(',', '.')}", "write the one that is meant")
             if value is None or (needed and np.isnan(value)):
                 said = f"is {text.strip()!r}, not a number" if text.strip() else "is blank"
                 raise self.broken(row, f"{self.columns[column]!r} {said}", "correct it or take the row out")
             values[row] = value
         return values
+
+    def _decimal_commas(self) -> bool:
+        """Whether some number of the table has a comma that can only be a decimal one."""
+        return any(DECIMAL_COMMA.fullmatch(cell.strip()) for cells in self.rows for cell in cells)
 
     def broken(self, row: int, fault: str, mend: str) -> BadAnnotation:
         """The error to raise about a row."""

@@ -136,6 +136,8 @@ def test_of_several_views_of_a_selection_the_spectrogram_is_kept(tmp_path):
     table = read_annotations(file(tmp_path, text_of(views)))
     assert table["View"].tolist() == ["Spectrogram 1"] * 3 + ["Waveform 1"] and table["line"].tolist() == [3, 5, 7, 8]
     assert "3 rows show a selection in a second view" in table.attrs["notes"][0]
+    header, unnumbered = without(views, "Selection")
+    assert read_annotations(file(tmp_path, text_of(unnumbered, header)))["View"].tolist() == ["Spectrogram 1"] * 3  # times alone tell it
     twice = read_annotations(file(tmp_path, text_of([ROWS[0], ROWS[0]])))
     assert len(twice) == 2 and twice.attrs["notes"] == []  # the same row twice is for the quality report
 
@@ -150,6 +152,7 @@ def test_of_several_views_of_a_selection_the_spectrogram_is_kept(tmp_path):
     ({"Begin File": " "}, "'Begin File' is blank; name the recording"),
     ({"File Offset (s)": "60.5"}, "begins at 60.5 s of a.wav, which lasts 60 s"),
     ({"File Offset (s)": "-1"}, "begins before the recording"),
+    ({"Low Freq (Hz)": "5,000"}, "'Low Freq \\(Hz\\)' is '5,000', which may be 5000 or 5.000; write the one that is meant"),
     ({"Label": "x\ty"}, "13 cells, the header has 12; take the surplus separator out"),
 ])
 def test_a_broken_row_is_named_by_file_line_fault_and_mend(tmp_path, changed, fault):
@@ -169,6 +172,8 @@ def test_decimal_commas_and_quotes_of_a_spreadsheet(tmp_path):
     row = [cell.replace(".", ",") if cell.replace(".", "").isdigit() else cell for cell in ROWS[0]]
     quoted = [f'"{cell}"' if cell == row[9] else '"sûr, ""très"" net"' if cell == row[11] else cell for cell in row]
     same(read_annotations(file(tmp_path, text_of([quoted]))), read_annotations(file(tmp_path, text_of(ROWS[:1]))))
+    threes = read_annotations(file(tmp_path, text_of([["1", "Spectrogram 1", "1", "1,500", "2,250", "100", "9000,5", "a.wav", "1,500", "x", "", ""]])))
+    assert threes.loc[0, ["start_s", "end_s", "high_hz"]].tolist() == [1.5, 2.25, 9000.5]  # 9000,5 tells what the comma is
     fenced = read_annotations(file(tmp_path, text_of([ROWS[0][:9] + ['"W"', '"', "\x0bv\u2028w"]]).replace('"W"', '"""W"""')))
     assert fenced.loc[0, ["label", "Observateur", "Remarque"]].tolist() == ['"W"', '"', "\x0bv\u2028w"]
     same(read_annotations(write_raven(fenced, tmp_path / "back.txt")), fenced)

@@ -108,6 +108,40 @@ def test_an_experiment_judges_its_int8_network_beside_and_the_figures_come_again
     assert metrics["int8"]["all"]["macro"] == evaluate_windows(table, limits, PROFILE.labels)["all"]["macro"]
 
 
+def test_the_pipeline_uses_the_int8_network(tmp_path):
+    from pipeline import run_pipeline_single_audio
+    from spectrogram.generator import SpectrogramGenerator
+    from spectrogram.picture import normalise
+    from tests.signals import white_noise, write
+    from training.saved import BadModel, load_model, save_model
+    from training.thresholds import sigmoid
+
+    data, folder = toy_dataset(tmp_path / "d", seconds=4), tmp_path / "model"
+    spec = Experiment.from_dict({"name": "toy", "backbone": BACKBONE, "quantise_epochs": 1, "epochs": 1, "batch_size": 8, "windows_per_epoch": 8})
+    net = make_net(BACKBONE, PROFILE).eval()
+    int8_beside(net, data, PROFILE, spec, folder)
+    plain = {label: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for label in PROFILE.labels}
+    limits = {label: {"window": 0.5, "on": 0.5, "off": 0.25} for label in PROFILE.labels}
+    save_model(folder, net, PROFILE, limits, plain)
+    small, whole, path = load_model(folder / "model_int8.onnx"), load_model(folder), tmp_path / "a.wav"
+    assert small.model_id.startswith(f"{whole.model_id}-int8-") and small.thresholds != limits and small.calibration != plain  # its own
+    write(path, white_noise(192_000, 3.0), 192_000, "PCM_16")
+    found = run_pipeline_single_audio(path, model=folder / "model_int8.onnx")
+    picture = SpectrogramGenerator(PROFILE).picture(path)
+    starts = np.arange(5) * PROFILE.step_frames
+    x = np.stack([normalise(picture[None, a:a + PROFILE.window_frames], PROFILE)[0].T for a in starts])[:, None].astype(np.float32)
+    logits = answer(folder / "model_int8.onnx", np.ascontiguousarray(x))
+    for k, label in enumerate(PROFILE.labels):
+        how = small.calibration[label]
+        np.testing.assert_allclose(found.windows[f"p_{label}"].to_numpy()[:5], sigmoid(how["slope"] * logits[:, k] + how["intercept"]), atol=1e-5)
+    assert found.metadata["model_id"] == small.model_id
+    with pytest.raises(BadModel, match="no int8 network there"):
+        load_model(folder / "model.onnx")
+    (folder / "model_int8.json").write_text((folder / "model_int8.json").read_text().replace('"onnx_sha256": "', '"onnx_sha256": "0'))
+    with pytest.raises(BadModel, match="does not belong to the model_int8.json"):
+        load_model(folder / "model_int8.onnx")
+
+
 def test_a_study_of_sizes_has_a_row_for_the_network_that_was_trained_for_int8(tmp_path):
     from training import study
     from training.study_figures import with_sizes

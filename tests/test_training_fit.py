@@ -1,4 +1,8 @@
 """The training loop: it learns, repeats with its seed, and a resumed run ends where an uninterrupted one does."""
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,7 @@ from training.data import WindowSet
 from training.evaluate import call_labels, columns, evaluate_windows, predict_rows
 from training.fit import FitSettings, fit
 from training.model import MultiOutputResNet
-from training.saved import SavedModel
+from training.saved import ROOT, SavedModel
 from training.thresholds import choose
 
 SETTINGS = FitSettings(epochs=3, batch_size=16, windows_per_epoch=64, learning_rate=4e-3)
@@ -34,6 +38,41 @@ def test_same_seed_same_numbers_and_resumed_equals_uninterrupted(data, tmp_path)
     run(data, tmp_path / "cut", stop_after=2)
     resumed, resumed_history = run(data, tmp_path / "cut")
     assert [h["epoch"] for h in history] == [0, 1, 2] and history == resumed_history
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_every_epoch_is_kept_and_a_run_that_had_stopped_early_stays_stopped(data, tmp_path):
+    settings = FitSettings(epochs=30, batch_size=16, windows_per_epoch=32, learning_rate=1e-7, patience=2)  # learns next to nothing, so that it stops
+    net, history = run(data, tmp_path, settings)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    assert len(history) < 30 and last["history"] == history and last["epoch"] == history[-1]["epoch"]
+    again, longer = run(data, tmp_path, settings)
+    assert longer == history and all(torch.equal(again.state_dict()[name], value) for name, value in net.state_dict().items())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_within_an_epoch_it_ends_as_if_nothing_had_been(data, tmp_path):
+    net, history = run(data, tmp_path / "whole")
+    code = f"""
+import os, signal
+import tests.test_training_fit as t
+from preprocessing.dataset import DataSet
+from training import fit
+steps, step = [], fit.CallModule.training_step
+def deadly(self, batch, number):
+    steps.append(number)
+    if len(steps) == 6:  # the second of the second epoch's four
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, number)
+fit.CallModule.training_step = deadly
+t.torch.set_num_threads(1)
+t.run(DataSet({str(data.folder)!r}), {str(tmp_path / 'cut')!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    resumed, resumed_history = run(data, tmp_path / "cut")
+    assert resumed_history == history
     for name, value in net.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
 

@@ -1,5 +1,6 @@
 """The network, its saving and loading, and augmentation."""
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,6 +189,26 @@ def test_mix_adds_powers_joins_labels_and_forgets_what_it_buries():
             assert mixed.window[0].tolist() == [1, 1, 0, 0, 0]        # equal levels: 12 - 3 dB, both still heard
         if partner[0] == 2:
             np.testing.assert_array_equal(mixed.window[0], [np.nan, 0, 1, 0, 0])  # 20 dB more noise: the first is buried
+
+
+@pytest.mark.parametrize("boats", [True, False])
+def test_boats_and_noise_are_added_at_a_set_snr(boats):
+    """A call of 20 dB SNR on 60 dB, one of 8 dB, a boat, silence, and a boat that nobody could hear above 4 kHz."""
+    picture_db = np.broadcast_to(np.array([60, 60, 50, 45, 70], np.float32)[:, None, None], (5, 192, 96)).copy()
+    picture_db[4, :, ~PROFILE.visible_bands(4000)] = np.nan
+    window = np.zeros((5, 5), np.float32)
+    window[0, 0] = window[1, 0] = window[2, 4] = window[4, 4] = 1
+    batch = Batch(picture_db, window, np.zeros((5, 5, 12), np.float32), np.where(window == 1, np.array([20, 8, 30, 0, 30], np.float32)[:, None], np.nan).astype(np.float32))
+    share = {"boat_share": 1.0, "boat_snr_db": [10, 10]} if boats else {"noise_share": 1.0, "noise_snr_db": [10, 10]}
+    mixed = augment(batch, replace(Augmentation.none(), **share), PROFILE, np.random.default_rng(0))
+    np.testing.assert_allclose(mixed.picture_db[0], 70, atol=0.01)  # a background 10 dB higher
+    assert mixed.snr_db[0, 0] == pytest.approx(10, abs=0.01) and mixed.window[0].tolist() == [1, 0, 0, 0, float(boats)]
+    np.testing.assert_array_equal(mixed.picture_db[1:], picture_db[1:])  # fainter already, or no call
+    buried = augment(batch, replace(Augmentation.none(), **{key: [3, 3] if "snr" in key else value for key, value in share.items()}), PROFILE, np.random.default_rng(0))
+    np.testing.assert_array_equal(buried.window[:2, 0], [np.nan, np.nan])  # below what counts as audible: not asked for
+    if boats:
+        with pytest.raises(ValueError, match="profile watkins has no label Boat"):
+            augment(batch, replace(Augmentation.none(), **share), load_profile("watkins"), np.random.default_rng(0))
 
 
 def test_or_with_ignorance():

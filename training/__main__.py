@@ -10,8 +10,10 @@ import os
 import sys
 import time
 
-from training.run import every_experiment, run_experiment, state
-from training.spec import BadExperiment, read_experiment
+import yaml
+
+from training.run import RESULTS, ROOT, every_experiment, run_experiment, state
+from training.spec import BadExperiment, Experiment, read_experiment
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -24,21 +26,55 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="say which are done, missing or changed")
     parser.add_argument("--full", action="store_true", help="at the full setting of the YAML's table `full`, to results/NAME_full")
     parser.add_argument("--again", action="store_true", help="run also what is done already, from the start")
+    parser.add_argument("--trainer", nargs="+", default=[], metavar="FLAG=VALUE", help="flags of Lightning's Trainer about this machine, e.g. devices=4 precision=bf16-mixed; see training/devices.py")
     options = parser.parse_args(words)
     if options.full and (options.all or options.list):
         parser.error("--full goes with names: each is hours of work, name one")
     try:
         chosen = every_experiment() if options.all or options.list else [read_experiment(name, options.full) for name in options.names]
+        chosen = [with_flags(experiment, options.trainer) for experiment in chosen]
     except BadExperiment as error:
         print(error, file=sys.stderr)
         return 2
     if not chosen:
         parser.error("name an experiment, or give --all or --list")
+    if rank():
+        return along(chosen, options.again)
     if options.list:
         for experiment in chosen:
             print(f"{state(experiment):8} {experiment.name:20} {experiment.question}")
         return 0
     return max(one(experiment, options.again) for experiment in chosen)
+
+
+def rank() -> int:
+    """The number of this process among those that torchrun or srun started; 0 where it is the only one."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+
+
+def along(chosen: list[Experiment], again: bool) -> int:
+    """What every process but the first does: help to train what is not done."""
+    from training.devices import join
+
+    try:
+        for experiment in chosen:
+            if again or state(experiment) != "done":
+                join(experiment, ROOT / "data", RESULTS)
+    except BadExperiment as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def with_flags(experiment: Experiment, flags: list[str]) -> Experiment:
+    """The experiment with flags of the Trainer, "devices=4", beside or in place of its own."""
+    if not flags:
+        return experiment
+    for flag in flags:
+        if "=" not in flag:
+            raise BadExperiment(f"--trainer {flag}: no value; write e.g. devices=4")
+    given = {key: yaml.safe_load(value) for key, value in (flag.split("=", 1) for flag in flags)}
+    return Experiment.from_dict(experiment.to_dict() | {"trainer": (experiment.trainer or {}) | given})
 
 
 def one(experiment, again: bool) -> int:

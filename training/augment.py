@@ -19,6 +19,9 @@ Off unless an experiment asks, for short labelled clips of few animals and few r
 | stretch in time, to 1 / (1 + stretch) .. 1 + stretch | other animals call slower or faster |
 | shift by whole bands | other animals call higher or lower |
 | noise floor raised, smooth over bands | another recorder, another sea: what lies under the calls must not name them |
+
+Off unless an experiment asks, for calls in a noise of known strength: to a share of the windows (`boat_share`, `noise_share`) another one of the batch is added that holds a boat and no
+call, or nothing at all, as loud as it takes for the best call's SNR to fall to a value drawn from `boat_snr_db` or `noise_snr_db` (low, high).
 """
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spectrogram.profile import Profile
+
+VESSEL = "Boat"
 
 
 @dataclass
@@ -59,6 +64,10 @@ class Augmentation:
     shift_bands: int = 0
     floor_share: float = 0.0
     floor_db: float = 15.0
+    boat_share: float = 0.0
+    boat_snr_db: tuple = (0.0, 15.0)
+    noise_share: float = 0.0
+    noise_snr_db: tuple = (0.0, 15.0)
 
     @classmethod
     def none(cls) -> "Augmentation":
@@ -71,6 +80,9 @@ def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Ge
         batch = replace(batch, picture_db=stretch(batch.picture_db, how.stretch, rng))
     if how.mix_share:
         batch = mix(batch, how, profile, rng)
+    for share, snr_db, boats in ((how.boat_share, how.boat_snr_db, True), (how.noise_share, how.noise_snr_db, False)):
+        if share:
+            batch = mix_at_snr(batch, share, snr_db, boats, how, profile, rng)
     picture = batch.picture_db
     if how.colour_db or how.gain_db:
         picture = picture + gain_and_colour_db(len(picture), picture.shape[2], how, rng)[:, None, :]
@@ -106,8 +118,40 @@ def mix(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Genera
     partner = rng.permutation(count)[chosen]
     if not len(chosen):
         return batch
-    gain = rng.uniform(-how.mix_gain_db, how.mix_gain_db, len(chosen)).astype(np.float32)
-    one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain[:, None, None]
+    return added(batch, chosen, partner, rng.uniform(-how.mix_gain_db, how.mix_gain_db, len(chosen)), how, profile)
+
+
+def mix_at_snr(batch: Batch, share: float, snr_db: tuple, boats: bool, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
+    """Add to a share of the windows with calls one with a boat and no call (or, not `boats`, with nothing), so loud that the best call's SNR becomes one of `snr_db`
+    (low, high), in its label's bands. Calls that are fainter already are left alone.
+
+    Raises
+    ------
+    ValueError
+        where boats are asked for and the profile does not know them.
+    """
+    vessel = [label == VESSEL for label in profile.labels]
+    if boats and not any(vessel):
+        raise ValueError(f"boat_share: profile {profile.name} has no label {VESSEL} to tell boats by; take noise_share, or add the label")
+    call, boat = ~np.array(vessel), np.array(vessel)
+    seen = np.isfinite(batch.picture_db[:, 0]).sum(axis=1)  # a recording at a lower rate has nothing to add above its Nyquist
+    fits = (batch.window[:, call] == 0).all(axis=1) & ((batch.window[:, boat] == boats).all(axis=1)) & (seen == seen.max())
+    best = np.where(call & (batch.window == 1) & np.isfinite(batch.snr_db), batch.snr_db, -np.inf)
+    which, partners = best.argmax(axis=1), np.flatnonzero(fits)
+    wanted = rng.uniform(*snr_db, len(best))
+    chosen = np.flatnonzero((rng.random(len(best)) < share) & (best.max(axis=1) > wanted))
+    if not len(chosen) or not len(partners):
+        return batch
+    partner = rng.choice(partners, len(chosen))
+    at, label = np.arange(len(chosen)), which[chosen]
+    before, theirs = (label_background_db(batch.picture_db[rows], profile)[at, label] for rows in (chosen, partner))
+    rise_db = best[chosen, label] - wanted[chosen]
+    return added(batch, chosen, partner, before + 10 * np.log10(10 ** (rise_db / 10) - 1) - theirs, how, profile)
+
+
+def added(batch: Batch, chosen: np.ndarray, partner: np.ndarray, gain_db: np.ndarray, how: Augmentation, profile: Profile) -> Batch:
+    """The batch with the power of the windows `partner`, `gain_db` louder, added to the windows `chosen`; see `mix`."""
+    one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain_db.astype(np.float32)[:, None, None]
     both = np.logaddexp(one * np.float32(np.log(10) / 10), other * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
     after = label_background_db(both, profile)
     left_one = batch.snr_db[chosen] - (after - label_background_db(one, profile))

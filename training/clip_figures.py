@@ -52,8 +52,8 @@ def show_clips(data: DataSet, profile: Profile, count: int = 10, seed: int = 0):
         draw_window(ax, data.windows(row)[0], profile)
         ax.set_title(f"{row['name'].iloc[0] or 'background'}\n{row['raw'].iloc[0]}, {row['group'].iloc[0].split('/')[-1]}", fontsize=8)
         frequency_ticks(ax, profile)
-    figure.supxlabel("time, s")
-    figure.supylabel("frequency, kHz")
+    figure.supxlabel("time (s)")
+    figure.supylabel("frequency (kHz)")
     return grid
 
 

@@ -100,7 +100,7 @@ def plot_noised(metrics: dict):
             if k == 0:
                 ax.plot(at.iloc[order], part["baseline_roc_auc"].iloc[order], "x:", color="0.3", label=f"baseline of {name}")
         ax.set_xticks(range(len(levels) + 1), [f"{snr:g}" for snr in levels] + ["none\nadded"])
-        ax.set(xlabel=f"{noise} noise: clip's background over it, 50-350 Hz, dB")
+        ax.set(xlabel=f"{noise} noise: clip's background over it, 50-350 Hz (dB)")
         ax.axhline(0.5, color="0.85", lw=1)
     grid[0, 0].set_ylabel("ROC AUC of clips, 95 % over groups")
     grid[0, 0].legend(fontsize=8)

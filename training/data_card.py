@@ -22,15 +22,35 @@ def window_data_card(experiment: Experiment, data: DataSet) -> str:
     lines = [f"# Data of {experiment.name}", "", "**All sound is SIMULATED**; its seeds and plan are in parameters.yaml, from which it can be made again bit for bit." if simulated else
              "Recordings and annotations of the user's; see parameters.yaml.", "",
              table([*(c for c in ("split", "site") if c in manifest), "recordings", "hours", "windows", *(f"{label}, windows" for label in labels)], rows), "",
-             "## Parted", "", "Deployments of different seeds: no deployment is in two splits." if simulated else
-             f"{experiment.split.kind}, by `{experiment.split.by}`: no {experiment.split.by} is in two splits." if experiment.split.kind != "rows" else
-             "Row by row, **which leaks**: neighbouring windows lie on both sides.", "",
+             "## Parted", "", parted_line(experiment, simulated), "",
+             *annotated_lines(data.info["summary"]),
              "## Targets", "",
              "A window carries a label where at least half of it, 50 ms or half of the call, whichever is least, is in it; a window that is only touched, or whose call is too faint, "
              "counts neither way. A label whose band lies above a recording's Nyquist frequency is missing, not absent.", "",
              "## Known weaknesses", "", "One simulator drew calls, boats and weather alike: what it never draws is not in here." if simulated else
              "Absence is believed only where the annotations cover the recording.", ""]
     return "\n".join(lines)
+
+
+def parted_line(experiment: Experiment, simulated: bool) -> str:
+    """How the recordings came to their sides, in a sentence."""
+    split = experiment.split
+    if simulated:
+        return "Deployments of different seeds: no deployment is in two splits."
+    return {"given": "By the column `split` of the user's table of recordings.", "rows": "Row by row, **which leaks**: neighbouring windows lie on both sides.",
+            "held_out_in_time": "By time: the last fifth of the recordings is the test, the fifth before it validation."
+            }.get(split.kind, f"{split.kind}, by `{split.by}`: no {split.by} is in two splits.")
+
+
+def annotated_lines(summary: dict) -> list[str]:
+    """What was made of the annotations, which recordings hold the same sound, and what the reader of the tables noted; nothing for simulated sound."""
+    if "labels" not in summary:
+        return []
+    rows = [[str(row["before"]), str(row["after"]), str(row["count"])] for row in summary["labels"]]
+    same, notes = summary.get("same_sound", []), summary.get("notes", [])
+    return ["## Annotations", "", table(["as written", "taken as", "annotations"], rows), "",
+            "Looked through: " + (", ".join(f"{label} {seconds / 60:.1f} min" for label, seconds in summary["looked_through_s"].items()) or "nothing") + ".", "",
+            "Recordings with the same sound, which no split may part: " + ("; ".join(same) or "none found") + ".", "", *(f"- {note}" for note in notes), *([""] if notes else [])]
 
 
 def clip_data_card(experiment: Experiment, clips: pd.DataFrame) -> str:

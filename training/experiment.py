@@ -45,7 +45,7 @@ KINDS = {  # what is turned away from the site's own habits
 # the notebook's parameters: those of an `Experiment` with given splits
 PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
               "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "quantise_epochs", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
-              "peer_epochs", "judge_events", "quick")
+              "peer_epochs", "hard_negatives", "trainer", "judge_events", "quick")
 
 
 def digest(value) -> str:
@@ -135,10 +135,20 @@ def sound_of_split(plan: list[Deployment], split: str, data_folder: str | Path, 
     return recordings, truth
 
 
+def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split: str, data_dir: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings and truth that a split's events are judged on: the user's own, or those of its deployments."""
+    if spec.kind == "annotations":
+        from training.annotated_experiment import sound_of_side
+
+        return sound_of_side(spec, data, split)
+    return sound_of_split(plan, split, Path(data_dir) / "simulated", jobs)
+
+
 def forget_sound(recordings: pd.DataFrame) -> None:
-    """Delete the WAVs of a recordings table; `sound_of` makes them again."""
-    for path in recordings["path"]:
-        Path(path).unlink(missing_ok=True)
+    """Delete the simulated WAVs of a recordings table; `sound_of` makes them again. A file that lies in no simulated deployment is somebody's recording, and stays."""
+    for path in map(Path, recordings["path"]):
+        if (path.parent / "deployment.json").exists():
+            path.unlink(missing_ok=True)
 
 
 def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1, truth_as=None) -> DataSet:
@@ -220,7 +230,8 @@ def settings_of(spec: Experiment, seed: int | None = None, keep: str = "best") -
     """Schedule and loss of one training."""
     return FitSettings(epochs=spec.epochs, batch_size=spec.batch_size, learning_rate=spec.learning_rate, windows_per_epoch=spec.windows_per_epoch,
                        patience=spec.patience, seed=spec.seed if seed is None else seed, keep=keep, position_weight=spec.loss.position_weight,
-                       balance=spec.loss.balance, smoothing=spec.loss.smoothing)
+                       balance=spec.loss.balance, smoothing=spec.loss.smoothing, trainer=spec.trainer,
+                       hard_negatives=spec.hard_negatives)
 
 
 def train_network(data: DataSet, profile: Profile, spec: Experiment, folder: str | Path, progress: bool = True) -> tuple[torch.nn.Module, list[dict]]:

@@ -34,20 +34,23 @@ def show_windows(data: DataSet, profile: Profile, rows: pd.DataFrame, count: int
         ax.set_title(f"{' + '.join(carried) or 'nothing'}\n{row['site'].iloc[0]}, {row['start_s'].iloc[0]:.1f} s", fontsize=9)
         ticks = np.searchsorted(profile.band_centres_hz, (1e3, 5e3, 2e4, 4e4, 8e4))
         ax.set_yticks(ticks, ["1", "5", "20", "40", "80"])
-    figure.supxlabel("time, s")
-    figure.supylabel("frequency, kHz")
+    figure.supxlabel("time (s)")
+    figure.supylabel("frequency (kHz)")
     figure.colorbar(drawn, ax=grid, label="input of the network", shrink=0.8)
     return grid
 
 
 def plot_history(history: list[dict], ax=None):
     """Validation average precision by epoch, for each label and their mean."""
+    from matplotlib.ticker import MaxNLocator
+
     ax, table = axes(ax), pd.DataFrame(history).set_index("epoch")
     for column in table:
         label = column.removeprefix("val_ap_")
         mean = column == "val_macro_ap"
         ax.plot(table.index, table[column], label="mean" if mean else label, color="black" if mean else COLOURS.get(label), lw=2.5 if mean else 1.2)
     ax.set(xlabel="epoch", ylabel="validation average precision", ylim=(0, 1.02))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize=8)
     return ax
 
@@ -79,14 +82,15 @@ def plot_reliability(by_label: dict, ax=None):
     return ax
 
 
-def plot_recall_by_snr(by_label: dict, ax=None):
-    """Recall of windows in bins of the best call's signal-to-noise ratio."""
+def plot_recall_by_snr(by_label: dict, ax=None, found: str = "windows"):
+    """Recall of windows (or of whatever is `found`) in bins of the best call's signal-to-noise ratio, a line per label."""
     ax = axes(ax)
     for label, rows in by_label.items():
-        ax.plot(range(len(rows)), [r["recall"] for r in rows], "o-", ms=4, label=label, color=COLOURS.get(label))
-    names = [f"{r['snr_low_db']:g}–{r['snr_high_db']:g}" if np.isfinite(float(r["snr_high_db"])) else f"> {r['snr_low_db']:g}" for r in rows]
+        ax.plot(range(len(rows)), [np.nan if r["recall"] is None else r["recall"] for r in rows], "o-", ms=4, label=label, color=COLOURS.get(label))
+    names = [f"{r['snr_low_db']:g}–{float(r['snr_high_db']):g}" if np.isfinite(float(r["snr_high_db"])) else f"≥ {r['snr_low_db']:g}" for r in rows]
     ax.set_xticks(range(len(rows)), names)
-    ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
+    ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel=f"share of {found} found", xlim=(-0.3, len(rows) - 0.7), ylim=(0, 1.02))
+    ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax
 
@@ -111,15 +115,8 @@ def plot_crosstalk(table: pd.DataFrame, thresholds: dict, labels: tuple, ax=None
 
 
 def plot_event_recall(by_label: dict, ax=None):
-    """Recall of events in bins of the call's signal-to-noise ratio, a line per label."""
-    ax = axes(ax)
-    for label, rows in by_label.items():
-        names = [f"{r['snr_low_db']:g}–{float(r['snr_high_db']):g}" if np.isfinite(float(r["snr_high_db"])) else f"≥ {r['snr_low_db']:g}" for r in rows]
-        ax.plot(names, [np.nan if r["recall"] is None else r["recall"] for r in rows], "o-", ms=4, label=label, color=COLOURS.get(label))
-    ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel="share of the calls found", ylim=(0, 1.02))
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    """Recall of events in the same bins."""
+    return plot_recall_by_snr(by_label, ax, "calls")
 
 
 def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
@@ -146,8 +143,8 @@ def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
             ax.axis("off")
         for ax, row in zip(axes_of_line, part.to_dict("records")):
             draw_error(ax, row, kept)
-    figure.supxlabel("time in the recording, s", fontsize=10)
-    figure.supylabel("frequency, kHz", fontsize=10)
+    figure.supxlabel("time in the recording (s)", fontsize=10)
+    figure.supylabel("frequency (kHz)", fontsize=10)
     return grid
 
 

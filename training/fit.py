@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from training.data import WindowSet, balanced, loader
+from training.devices import alike, gathered, shared, trainer_flags
 from training.losses import call_loss
 from training.metrics import average_precision
 from training.model import MultiOutputResNet
@@ -25,7 +26,8 @@ from training.model import MultiOutputResNet
 @dataclass(frozen=True)
 class FitSettings:
     """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance` "labels": see
-    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1."""
+    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`;
+    `hard_negatives`: how many times as often windows with a detector's false alarm are drawn."""
 
     epochs: int = 16
     batch_size: int = 64
@@ -40,6 +42,8 @@ class FitSettings:
     keep: str = "best"
     balance: str = "none"
     smoothing: float = 0.0
+    trainer: dict | None = None
+    hard_negatives: float = 1.0
 
 
 class CallModule(lightning.LightningModule):
@@ -72,11 +76,14 @@ class CallModule(lightning.LightningModule):
 
     def validation_step(self, batch, number):
         loss, logits = self.loss(batch)
-        self.log("val_loss", loss, batch_size=len(batch[0]))
+        self.log("val_loss", loss, batch_size=len(batch[0]), sync_dist=self.trainer.world_size > 1)
         self.seen.append((logits.float().cpu().numpy(), batch[1].cpu().numpy()))
 
+    def on_validation_epoch_start(self):
+        alike(self.net)
+
     def on_validation_epoch_end(self):
-        logits, target = (np.concatenate(part) for part in zip(*self.seen))
+        logits, target = (np.concatenate(part) for part in zip(*gathered(self.seen)))
         self.seen.clear()
         each = [average_precision(target[:, k], logits[:, k]) for k in range(len(self.labels))]
         macro = float(np.nanmean(each)) if np.isfinite(each).any() else 0.0
@@ -97,6 +104,22 @@ class CallModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def share_of(train: WindowSet, settings: FitSettings) -> np.ndarray | None:
+    """(windows,) how often each is drawn, by `balance` and `hard_negatives`; None: each once."""
+    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
+    if settings.hard_negatives == 1 or "hard_negative" not in train.rows or not train.rows["hard_negative"].any():
+        return share
+    return (1.0 if share is None else share) * np.where(train.rows["hard_negative"], settings.hard_negatives, 1.0)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that still knows, when a run is taken up again, that it had stopped."""
+
+    def on_train_start(self, trainer, module):
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet | None, settings: FitSettings, folder: str | Path,
         progress: bool = True, stop_after: int | None = None) -> tuple[torch.nn.Module, list[dict]]:
     """Train, keep the best epoch, return the network (on the CPU, in evaluation mode) and the history, a dict per epoch.
@@ -110,25 +133,24 @@ def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet | None, se
     folder = Path(folder) / "checkpoints"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
-    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
-    batches = loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch, share)
-    module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
     if settings.keep == "best":
-        best = ModelCheckpoint(folder, "best", monitor="val_macro_ap", mode="max", save_last=True, enable_version_counter=False)
-        callbacks = [best, EarlyStopping("val_macro_ap", patience=settings.patience, mode="max")]
+        best = ModelCheckpoint(folder, "best", monitor="val_macro_ap", mode="max", enable_version_counter=False)
+        callbacks = [best, ModelCheckpoint(folder, "last", enable_version_counter=False), Patience("val_macro_ap", patience=settings.patience, mode="max")]
     else:
-        best = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-        callbacks = [best]
+        callbacks = [ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
     callbacks += [TQDMProgressBar(refresh_rate=10)] if progress else []
-    cuda = torch.cuda.is_available()
     trainer = lightning.Trainer(
-        accelerator="cuda" if cuda else "cpu", devices=1, precision="16-mixed" if cuda else "32-true", deterministic=not cuda,
-        max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=callbacks, logger=False, enable_progress_bar=progress,
-        enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=1.0)
+        **trainer_flags(settings.trainer), max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=callbacks, logger=False, enable_progress_bar=progress,
+        enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=1.0, use_distributed_sampler=False)
+    batches = shared(loader(train, settings.batch_size, settings.workers, settings.windows_per_epoch, share_of(train, settings)), trainer.world_size)
+    examined = validation and shared(loader(validation, settings.batch_size, settings.workers), trainer.world_size, even=False)
+    module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
     last = folder / "last.ckpt"
-    trainer.fit(module, batches, loader(validation, settings.batch_size, settings.workers) if validation else None,
-                ckpt_path=last if last.exists() else None, weights_only=False)
+    trainer.fit(module, batches, examined, ckpt_path=last if last.exists() else None, weights_only=False)
+    if trainer.world_size > 1:  # other processes may have trained
+        module.history = torch.load(last, map_location="cpu", weights_only=False)["history"]
     if settings.keep == "best" and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
         module.load_state_dict(state)

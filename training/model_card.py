@@ -22,11 +22,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def label_table(scores: dict, labels: tuple) -> str:
-    """Average precision, F1, precision and recall of every label in one part of the data."""
-    names = ("average_precision", "roc_auc", "f1", "precision", "recall")
-    rows = [[label, str(scores[label]["positives"]), *(number(scores[label][name]) for name in names)] for label in labels]
-    rows.append(["**macro (calls)**", "", number(scores["macro"]["average_precision"]), number(scores["macro"]["roc_auc"]), number(scores["macro"]["f1"]), "", ""])
-    return table(["label", "positive windows", "average precision", "ROC AUC", "F1", "precision", "recall"], rows)
+    """Average precision, F1, precision and recall of every label in one part of the data, and the precision where 1 % or 10 % of the windows hold the call."""
+    names = ("average_precision", "roc_auc", "f1", "precision", "recall", "precision_at_1%", "precision_at_10%")
+    rows = [[label, str(scores[label]["positives"]), *(number(scores[label].get(name)) for name in names)] for label in labels]
+    rows.append(["**macro (calls)**", "", number(scores["macro"]["average_precision"]), number(scores["macro"]["roc_auc"]), number(scores["macro"]["f1"]), "", "", "", ""])
+    return table(["label", "positive windows", "average precision", "ROC AUC", "F1", "precision", "recall", "precision at 1 %", "at 10 %"], rows)
 
 
 def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: dict) -> str:
@@ -40,6 +40,7 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
     test, labels, profile = metrics["test"], model.labels, model.profile
     low, high = test["interval"]["macro_f1"]
     weights = sum(p.numel() for p in net.parameters())
+    tested = "deployments" if summary.get("simulated") else "recordings"
     made_of = "SIMULATED sound only" if summary.get("simulated") else "recorded sound"
     split_rows = [[split, str(summary["recordings"][split]), number(summary["hours"][split], 2), str(summary["windows"][split])] for split in summary["windows"]]
     thresholds = [[label, *(number(model.thresholds[label][key]) for key in ("window", "on", "off"))] for label in labels]
@@ -51,9 +52,10 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
         "come from one simulator, so real recordings will score lower. No real recording of any animal was used." if summary.get("simulated") else
         f"**Trained, tuned and tested on {made_of}.**", "",
         "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
-        "Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
-        "that holds less than 50 ms (or half) of a call." + (" A window's answer is the highest moment within it of the trace that all windows make together." if model.by_trace else ""), "",
-        "## Windows of the test deployments", "",
+        ("Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
+         if summary.get("simulated") else f"{parted(summary)} Thresholds and calibration were chosen on the validation split. Neither way counts a window that nobody looked through, nor one "
+         ) + "that holds less than 50 ms (or half) of a call." + (" A window's answer is the highest moment within it of the trace that all windows make together." if model.by_trace else ""), "",
+        f"## Windows of the test {tested}", "",
         f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
         f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows without calls.", "",
     ]
@@ -65,10 +67,10 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
         rows = [[site, number(s["macro"]["average_precision"]), number(s["macro"]["f1"])] for site, s in test["site"].items()]
         lines += ["### By site", "", table(["site", "macro AP", "macro F1"], rows), ""]
     lines += comparison(metrics)
-    lines += event_lines(metrics)
+    lines += event_lines(metrics, tested)
     lines += ["## Thresholds", "", "On calibrated probability; an event begins at `on` and ends below `off`.", "", table(["label", "window", "on", "off"], thresholds), "",
               "## Use and limits", "",
-              "For finding and naming beluga calls in hydrophone recordings, with a person checking what matters. Not for counting animals. A label whose band lies above "
+              f"For finding and naming {'beluga calls' if profile.name == 'beluga' else f'the sounds of {profile.species}'} in hydrophone recordings, with a person checking what matters. Not for counting animals. A label whose band lies above "
               "a recording's Nyquist frequency is missing, not absent. Whoever has labelled recordings of a place should measure the model there first, and train again "
               "with `training/05_train.ipynb` if it falls short.", ""]
     return "\n".join(lines)
@@ -96,14 +98,22 @@ def comparison(metrics: dict) -> list[str]:
     return ["## Beside it", "", table(["model", "macro AP", "macro F1", "without boats", "with boats"], rows), ""] if len(rows) > 1 else []
 
 
-def event_lines(metrics: dict) -> list[str]:
+def parted(summary: dict) -> str:
+    """How the recordings were parted, in a sentence."""
+    split = summary.get("parameters", {}).get("split", {})
+    if split.get("kind") in ("grouped", "leave_one_out"):
+        return f"No {split['by']} is in two splits."
+    return "The recordings of the last fifth of the time are the test." if split.get("kind") == "held_out_in_time" else "No recording is in two splits."
+
+
+def event_lines(metrics: dict, tested: str = "deployments") -> list[str]:
     """Event precision and recall by the half-coverage rule, where they were computed."""
     if "events" not in metrics:
         return []
     m = metrics["events"]
     labels = [name for name in m if isinstance(m[name], dict) and "annotations" in m[name]]
     rows = [[label, str(m[label]["annotations"]), *(number(m[label][name]) for name in ("precision", "recall", "f1"))] for label in labels]
-    out = ["## Events of the test deployments", "", "An annotation is found when half of it is covered, a detection is true when half of it lies on annotations.", "",
+    out = [f"## Events of the test {tested}", "", "An annotation is found when half of it is covered, a detection is true when half of it lies on annotations.", "",
            table(["label", "annotations", "precision", "recall", "F1"], rows), ""]
     if "false_per_empty_hour" in m:
         out += [f"False events per hour of empty sound: {number(m['false_per_empty_hour'], 1)}.", ""]

@@ -136,7 +136,12 @@ def plot_overview(rows: pd.DataFrame, ax=None):
     for colour, marker, what in (("tab:blue", "o", "simulated sound"), ("tab:orange", "o", "recorded sound"), ("0.4", "x", "baseline")):
         ax.plot([], [], marker, color=colour, label=what)
     ax.set(xlabel="macro average precision", xlim=(0, 1.02), ylim=(-0.7, len(rows) - 0.3))
-    ax.legend(fontsize=8, loc="lower left")
+    number = pd.factorize(rows["experiment"])[0]
+    for at in range(len(rows))[::-1]:
+        if number[at] % 2:  # every other experiment on a grey ground
+            ax.axhspan(len(rows) - at - 1.5, len(rows) - at - 0.5, color="0.95", zorder=0)
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0 + 0.5 / max(len(rows), 1)), ncols=3, frameon=False)
+    ax.tick_params(top=True, labeltop=True)
     ax.grid(axis="x", alpha=0.3)
     return ax
 

@@ -2,6 +2,7 @@
 
     backbone: mobilenet_v3_small.8
     quantise_epochs: 4             # in an experiment's YAML: results/NAME/model_int8.onnx, judged beside the float network
+    run_pipeline_single_audio("a.wav", model="results/NAME/model_int8.onnx")
 
 Batch norms are folded first, then weights (per channel, 7 bits, so that the 16-bit sums of older processors cannot overflow) and activations (8 bits) are rounded in every
 step, and the gradient passes the rounding as if it were not there. Ranges of activations follow the training windows alone, never those that are judged.
@@ -25,9 +26,10 @@ from training.augment import Augmentation
 from training.backbones import PictureNet
 from training.data import WindowSet
 from training.evaluate import CHUNK, columns, with_probabilities
-from training.experiment import in_use, settings_of
+from training.experiment import calibrated, in_use, settings_of
 from training.fit import FitSettings, fit
-from training.quantise import BATCH, answer, example_of, export_onnx_windows, export_windows, inputs, session, short_names, windows_per_s
+from training.quantise import BATCH, Int8Net, answer, example_of, export_onnx_windows, export_windows, inputs, session, short_names, windows_per_s
+from training.saved import save_int8
 from training.spec import Experiment
 from training.thresholds import best_threshold, sigmoid
 
@@ -116,7 +118,7 @@ def trained_int8(net: nn.Module, train: WindowSet, validation: WindowSet, settin
 
 def int8_beside(net: nn.Module, data: DataSet, profile: Profile, spec: Experiment, folder: str | Path, path: str | Path | None = None,
                 progress: bool = False) -> tuple[pd.DataFrame, dict[str, float], dict[str, dict]]:
-    """The experiment's network in int8, trained for it, written to `model_int8.onnx` and judged on the same windows.
+    """The experiment's network in int8, trained for it, written to `model_int8.onnx` (with its own calibration and thresholds in `model_int8.json`) and judged on the same windows.
 
     Returns
     -------
@@ -126,6 +128,7 @@ def int8_beside(net: nn.Module, data: DataSet, profile: Profile, spec: Experimen
     train, validation = WindowSet(data, data.rows(split="train"), profile, Augmentation(**spec.augmentation), spec.seed), WindowSet(data, data.rows(split="validation"), profile)
     small, _ = trained_int8(net, train, validation, settings_of(spec), spec.quantise_epochs, folder / "checkpoints" / "int8", progress)
     written = {"float32": export_windows(net, profile, folder / "checkpoints" / "float32.onnx"), "int8": export_int8(small, profile, Path(path or folder / "model_int8.onnx"))}
+    save_int8(written["int8"], calibrated(Int8Net(written["int8"], net.n_positions), data, profile, spec.name, spec.target_precision))
     x = inputs(data, data.rows(split="train").iloc[:4 * BATCH], profile)
     weights = sum(p.numel() for p in net.parameters())
     sizes = {name: {"kB": made.stat().st_size / 1000, "windows per s": windows_per_s(made, x), "weights": weights} for name, made in written.items()}

@@ -87,6 +87,19 @@ def example_of(profile: Profile, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 1, profile.n_bands, profile.window_frames, generator=torch.Generator().manual_seed(0))
 
 
+class Int8Net(torch.nn.Module):
+    """A network in int8 where a float one is expected: (batch, 1, bands, frames) -> window logits, and the same at every position. It answers on the processor, whatever the
+    device, and cannot be trained."""
+
+    def __init__(self, path: Path, n_positions: int):
+        super().__init__()
+        self.n_positions, self._session = n_positions, session(path)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        window = torch.from_numpy(self._session.run(None, {"picture": np.ascontiguousarray(x.cpu().numpy())})[0])
+        return window, window[..., None].expand(-1, -1, self.n_positions)
+
+
 def session(path: Path):
     """An onnxruntime session on one thread."""
     import onnxruntime

@@ -1,6 +1,8 @@
 """Run experiments: YAML -> executed notebook, model, figures and analysis in `results/NAME/`.
 
     python -m training NAME            # again only if it is missing or its parameters changed; --again in any case
+    python -m training /data/bay.yaml  # a description that lies elsewhere
+    python -m training NAME --trainer devices=4      # flags of Lightning's Trainer, see training/devices.py
     python -m training --all           # every experiment in training/experiments that is missing or changed
     python -m training --list
     python -m training NAME --full     # at the full setting of its YAML, to results/NAME_full
@@ -11,7 +13,7 @@ What lies on disk, in `results/NAME/`:
     train.ipynb        the executed template, tidied: no progress bars, no paths of this machine
     metrics.json, predictions.parquet, model.safetensors + model.json, model_card.md, data_card.md
     worst.npz, worst.selections.txt   pictures of the worst errors and the same as a Raven table (windows and clips, see `training/worst.py`)
-    model_int8.onnx    with `quantise_epochs`: the network trained on for int8
+    model_int8.onnx    with `quantise_epochs`: the network trained on for int8; model_int8.json: its thresholds and calibration
     analysis.ipynb     executed last: a folder that has it, and parameters.yaml with the same digest, is done
     checkpoints/       git-ignored; digest.txt says of which parameters they are. A run that was cut off goes on from them; those of
                        other parameters are cleared away.
@@ -31,6 +33,7 @@ TEMPLATES = {"simulated": "05_train.ipynb", "annotations": "05_train.ipynb", "cl
              "detections": "08_validate_detections.ipynb"}
 ANALYSES = {"simulated": "analysis.ipynb", "annotations": "analysis.ipynb", "clips": "clips_analysis.ipynb", "study": "study_analysis.ipynb", "contest": "contest_analysis.ipynb", "humpback": "humpback_analysis.ipynb",
             "detections": "detections_analysis.ipynb"}
+INT8 = "model_int8.onnx"
 FINISHED = ("parameters.yaml", "metrics.json", "predictions.parquet", "analysis.ipynb")
 
 
@@ -69,7 +72,8 @@ def run_experiment(experiment: Experiment, results: Path = RESULTS, again: bool 
     folder = results / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     clear_other_checkpoints(folder, experiment, again and found == "done")
-    (folder / "analysis.ipynb").unlink(missing_ok=True)  # from here on not done
+    for name in ("analysis.ipynb", INT8, Path(INT8).with_suffix(".json")):  # from here on not done; an int8 network of other parameters is no part of it
+        (folder / name).unlink(missing_ok=True)
     template = ROOT / "training" / TEMPLATES[experiment.kind]
     execute(template, folder / "train.ipynb", template_parameters(experiment, template, results), progress)
     write_parameters(folder, experiment)

@@ -1,5 +1,6 @@
 """A saved model: a folder with `model.safetensors` (weights), `model.json` (everything else) and `model.onnx` (the same network for quick answers
-on a processor; a folder without it works too). Never a pickle.
+on a processor; a folder without it works too). Never a pickle. Beside it may lie the network in int8: `model_int8.onnx`, with its thresholds and calibration in
+`model_int8.json`; `load_model("results/NAME/model_int8.onnx")` takes that one.
 
 model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
 calibration {label: {slope, intercept, position_slope, position_intercept}}, by_trace (a window's answer is the highest within it of the trace that all windows make
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.export import OnnxNet, export_onnx
-from training.model import MultiOutputResNet
+from training.model import MultiOutputResNet, positions_of
 from training.thresholds import sigmoid
 
 FORMAT = 1
@@ -33,6 +34,7 @@ TINY = np.float32(1e-7)  # probabilities in float32 reach 0 and 1; logits go no 
 DENOISER = "denoiser"  # folder within a model's, where it was trained on sound that a U-Net had denoised
 ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
 NEEDED = ("model_id", "architecture", "arguments", "profile", "thresholds", "calibration")
+INT8 = "model_int8.onnx"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -172,7 +174,7 @@ def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thres
 
 
 def load_model(model: str | Path | None = None, profile: str = "beluga") -> SavedModel:
-    """Load a model from its folder, or by the name of an experiment in `results/`; None is the shipped default of the profile.
+    """Load a model from its folder, or by the name of an experiment in `results/`; None is the shipped default of the profile; `FOLDER/model_int8.onnx` the folder's network in int8.
 
     Raises
     ------
@@ -181,6 +183,8 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     """
     from training import backbones, cook_nets, merge
 
+    if model is not None and Path(model).suffix == ".onnx":
+        return load_int8(Path(model))
     folder = find_folder(model if model is not None else f"{profile}_default")
     info = read_info(folder)
     profile = Profile.from_dict(info["profile"])
@@ -202,6 +206,41 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
     return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info), denoise=_denoise(folder, info),
                       by_trace=info.get("by_trace", False))
+
+
+def save_int8(path: Path, model: SavedModel) -> None:
+    """Write the JSON beside an exported int8 network: the thresholds and calibration that were chosen for it, and which file it is of."""
+    told = {"format": FORMAT, "onnx_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "thresholds": model.thresholds, "calibration": model.calibration}
+    path.with_suffix(".json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def load_int8(path: Path) -> SavedModel:
+    """The int8 network of a model's folder, with the folder's profile and, where `model_int8.json` tells them, its own thresholds and calibration.
+
+    Raises
+    ------
+    BadModel
+        where there is none, or what lies beside it does not belong to it.
+    """
+    from training.quantise import Int8Net
+
+    folder = find_folder(path.parent)
+    path = folder / path.name
+    if path.name != INT8 or not path.exists():
+        raise BadModel(f"{path}: no int8 network there; give the folder {folder}, or train it with quantise_epochs, which writes {INT8}")
+    info, digest = read_info(folder), hashlib.sha256(path.read_bytes()).hexdigest()
+    profile = Profile.from_dict(info["profile"])
+    if path.with_suffix(".json").exists():
+        own = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if own["onnx_sha256"] != digest:
+            raise BadModel(f"{path}: does not belong to the {path.stem}.json beside it; copy the folder again")
+        info = info | {"thresholds": own["thresholds"], "calibration": own["calibration"]}
+    info = info | {"model_id": f"{info['model_id']}-int8-{digest[:8]}"}
+    try:
+        net = Int8Net(path, positions_of(profile.window_frames))
+    except Exception as error:  # of the ONNX runtime, whose errors have no common base
+        raise BadModel(f"{path}: cannot be read as ONNX ({str(error).splitlines()[0][:120]}); copy the folder again") from None
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, denoise=_denoise(folder, info))
 
 
 def _keep_denoiser(source: Path, target: Path) -> str:

@@ -37,8 +37,9 @@ FULL = "_full"  # ends the name of an experiment, and of its results folder, at 
 STUDIES = ("leak", "sites", "boats", "size", "recipe")
 SIMULATED = {"label": None, "share": 0.05, "natural": 0, "busy": 0, "empty": 0, "recording_s": 30}
 KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
+FLAGS = ("accelerator", "devices", "num_nodes", "strategy", "precision", "sync_batchnorm", "deterministic", "benchmark")  # of Lightning's Trainer, see training/devices.py
 NOISES = ("white", "ship")
-ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "setting": "small"}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "hard_negatives": 1.0, "setting": "small"}  # keys that came later: at their defaults they change no digest
 SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
@@ -103,6 +104,7 @@ class Experiment:
     batch_size: int = 64
     learning_rate: float = 4e-3
     windows_per_epoch: int | None = None
+    hard_negatives: float = 1.0          # how many times as often as others windows are drawn that hold a detector's false alarm (annotations: {false_alarms: ...})
     patience: int = 6
     quantise_epochs: int = 0             # more epochs that feel the rounding to int8; the int8 network is judged beside the float one, see training/quantisation_aware.py
     seed: int = 0
@@ -113,6 +115,7 @@ class Experiment:
     noised: dict | None = None           # of a contest: test clips mixed with noise, {noises: [white, ship], snr_db: [10, 0, -10]}
     peer: bool = False                   # the closest peer's recipe beside the network; of a variant of the study recipe: the peer's pictures instead of ours
     peer_epochs: int = 30
+    trainer: dict | None = None          # flags of the Trainer about the machine, {devices: 4, precision: bf16-mixed}, see training/devices.py; they change no digest
     judge_events: bool = True
     quick: bool = False
 
@@ -167,11 +170,15 @@ class Experiment:
                 raise BadExperiment(f"{where}: {f.name} is {value!r}; give true or false")
             if isinstance(default, (int, float)) and not isinstance(default, bool) and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise BadExperiment(f"{where}: {f.name} is {value!r}; give a number")
-        for what in ("epochs", "batch_size", "width", "depth", "members", "learning_rate", "recording_s", "patience"):
+        for what in ("epochs", "batch_size", "width", "depth", "members", "learning_rate", "recording_s", "patience", "hard_negatives"):
             if getattr(self, what) <= 0:
                 raise BadExperiment(f"{where}: {what} is {getattr(self, what)}; give a number above 0")
         if self.target_precision is not None and not 0 < self.target_precision < 1:
             raise BadExperiment(f"{where}: target_precision is {self.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
+        if self.trainer is not None:
+            if not isinstance(self.trainer, dict):
+                raise BadExperiment(f"{where}: trainer is {self.trainer!r}; give flags, e.g. {{devices: 2, precision: bf16-mixed}}")
+            check_keys(self.trainer, list(FLAGS), f"{where}, trainer")
         if self.noised is not None:
             self._check_noised(where)
         if self.quantise_epochs:
@@ -240,7 +247,7 @@ class Experiment:
 
     def digest(self) -> str:
         """Twelve hex digits that change when anything that matters to the numbers changes. A default written out changes nothing."""
-        known = {key: value for key, value in self.to_dict().items() if key not in ("question", "published") and not (key in ADDED and value == ADDED[key])}
+        known = {key: value for key, value in self.to_dict().items() if key not in ("question", "published", "trainer") and not (key in ADDED and value == ADDED[key])}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def front_end(self) -> Profile:

@@ -81,7 +81,7 @@ def plot_snr(metrics: dict, ax=None):
         names = [f"{b['snr_low_db']:g}–{float(b['snr_high_db']):g}" if np.isfinite(float(b["snr_high_db"])) else f"≥ {b['snr_low_db']:g}" for b in bins]
         colour, line = (f"C{groups.index(name.split(',')[0])}", (":", "-.", "--", "-")[k % 4]) if groups else (f"C{k}", "-")  # sites by colour, more windows by fuller lines
         ax.plot(names, recall, "o", ls=line, color=colour, ms=4, label=name)
-    ax.set(xlabel="signal-to-noise ratio of the call, dB", ylabel="share of windows found", ylim=(0, 1.02))
+    ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel="share of windows found", ylim=(0, 1.02))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     ax.figure.set_layout_engine("constrained")
     return ax
