@@ -20,7 +20,7 @@ from training.descriptor_net import CLIPPED, DescriptorNet
 from training.descriptors import count_of, parts_of
 from training.evaluate import CHUNK, columns
 
-SHRINKAGE = {"mean": 0.3, "deviation": 3.3, "modulation": 2.0, "tones": 0.3, "contrast": 0.3}  # of the regressions, in units of a descriptor's variance
+SHRINKAGE = {"mean": 0.1, "deviation": 1.1, "modulation": 0.6, "tones": 0.1, "contrast": 0.1}  # of the regressions, in units of a descriptor's variance
 INNER_FOLDS = 4
 FALSE_ALARMS = 0.05    # of clips without the label answer above one half
 STEEPNESS = 3.0        # logit between the median of such clips and that point
