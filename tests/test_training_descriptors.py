@@ -7,7 +7,7 @@ import torch
 
 from training.clip_folds import folds_of
 from training.clip_groups import join_groups, same_sound
-from training.descriptor_fit import Descriptors, fit_descriptors, ridge
+from training.descriptor_fit import SHRINKAGE, Descriptors, fit_descriptors, ridge, shrinkage_of
 from training.descriptor_net import DescriptorNet
 from training.descriptors import count_of, descriptors
 from training.leaks import Leak
@@ -46,6 +46,25 @@ def test_descriptors_by_hand():
     assert rising.abs().max() > 1
 
 
+def test_modulation_of_narrow_bands_tells_rising_from_falling_too():
+    rising = torch.zeros(1, 128, 96)
+    rising[:, torch.arange(128), torch.arange(128) % 96] = 30.0
+    turn = [descriptors(s, torch.ones(1, 128, dtype=torch.bool))[0, 2 * 96 + 64:2 * 96 + 120] for s in (rising, rising.flip(2))]
+    assert count_of(96) == 2 * 96 + 186 and turn[0].abs().max() > 1
+    torch.testing.assert_close(turn[0], -turn[1], rtol=0, atol=2e-3)
+
+
+def test_each_part_is_shrunk_as_is_said_of_it():
+    shrinkage = shrinkage_of(20)
+    assert len(shrinkage) == count_of(20)
+    assert (shrinkage[:20] == SHRINKAGE["mean"]).all() and (shrinkage[20:40] == SHRINKAGE["deviation"]).all() and (shrinkage[40:160] == SHRINKAGE["modulation"]).all()
+    rng = np.random.default_rng(0)
+    value = rng.standard_normal(400)
+    values, target = np.stack([value, value + 1e-9 * rng.standard_normal(400)], axis=1), (value > 0)[:, None].astype(float)
+    weight = ridge(values, target, np.full(400, 1 / 400), np.array([1.0, 10.0]))[2][:, 0]
+    assert weight[0] / weight[1] == pytest.approx(10, rel=1e-3)  # of two that say the same, the less shrunk one is believed
+
+
 def fitted(seed=0):
     """A net of two limits, fitted to windows of twelve groups that differ in band 5 (A), or not (nothing)."""
     rng, net = np.random.default_rng(seed), DescriptorNet(HEADS, 32, 128, [20, 32], 20.0, -8.0)
@@ -82,19 +101,19 @@ def test_one_in_twenty_of_what_was_not_trained_on_is_a_false_alarm():
     target[::2] = 1
     values[::2, 0] += 2
     rows = pd.DataFrame({"recording": [f"r{k}" for k in range(400)], "group": [f"g{k // 20}" for k in range(400)], "name": np.where(target[:, 0] == 1, "A", "")})
-    zero, unit = false_alarm_scale(values, target, rows, 0, "group")
+    zero, unit = false_alarm_scale(values, target, rows, np.full(6, 0.3), 0, "group")
     from training.descriptor_fit import answers, ridge, window_weights
 
     fresh = rng.standard_normal((4000, 6))
-    logit = (answers(ridge(values, target, window_weights(rows, target)), fresh) - zero) / unit
+    logit = (answers(ridge(values, target, window_weights(rows, target), np.full(6, 0.3)), fresh) - zero) / unit
     assert (logit > 0).mean() == pytest.approx(0.05, abs=0.03) and np.median(logit) == pytest.approx(-3, abs=0.5)
 
 
 def test_the_fit_repeats_and_its_sizes_are_checked():
     one, other = fitted()[0].state_dict(), fitted()[0].state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(ValueError, match="80 bands"):
-        DescriptorNet(HEADS, 80, 128, [80], 20.0, -8.0)
+    with pytest.raises(ValueError, match="160 bands"):
+        DescriptorNet(HEADS, 160, 128, [160], 20.0, -8.0)
 
 
 def test_a_planted_copy_joins_its_groups_and_is_refused_otherwise(tmp_path):
@@ -133,10 +152,10 @@ def test_windows_beside_teach_what_the_clips_do_not_hold_and_weigh_as_much_as_is
     more, called = rng.standard_normal((80, 6)), np.repeat([[1.0], [0.0]], 40, axis=0)
     more[:40, 3] += 2
     weight = np.ones(200) / 200
-    alone, light, heavy = (ridge(values, target, weight, beside and (more, called, np.full(80, beside / 80)))[2][:, 0] for beside in (None, 1e-9, 0.5))
+    alone, light, heavy = (ridge(values, target, weight, np.full(6, 0.3), beside and (more, called, np.full(80, beside / 80)))[2][:, 0] for beside in (None, 1e-9, 0.5))
     np.testing.assert_allclose(light, alone, atol=1e-6)
     assert heavy[3] > abs(alone[3]) + 0.05 and heavy[0] > 0.05
-    twice = ridge(np.concatenate([values, more]), np.concatenate([target, called]), np.concatenate([weight, np.full(80, 0.5 / 80)]))[2][:, 0]
+    twice = ridge(np.concatenate([values, more]), np.concatenate([target, called]), np.concatenate([weight, np.full(80, 0.5 / 80)]), np.full(6, 0.3))[2][:, 0]
     np.testing.assert_allclose(heavy, twice)
 
 

@@ -39,9 +39,10 @@ def test_a_file_is_found_by_name_and_its_faults_are_named(tmp_path):
 
 
 def test_labels_may_be_replaced_and_bands_overridden():
-    spec = Experiment.from_dict({"name": "t", "profile": "watkins", "labels": ["beluga", "bowhead"], "bands": {"low_hz": 300}})
+    spec = Experiment.from_dict({"name": "t", "profile": "watkins", "labels": ["beluga", "bowhead"], "bands": {"low_hz": 300, "n_fft": 1024}})
     profile = spec.front_end()
     assert profile.labels == ("beluga", "bowhead") and profile.label_band_hz["bowhead"] == (300, 4750) and profile.label_min_nyquist_hz["beluga"] == 4000
+    assert profile.n_fft == 1024 and "n_fft" not in profile.picture
 
 
 def test_the_digest_follows_what_matters(tmp_path):

@@ -17,10 +17,10 @@ from preprocessing.splits import fold_numbers
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.descriptor_net import CLIPPED, DescriptorNet
-from training.descriptors import count_of
+from training.descriptors import count_of, parts_of
 from training.evaluate import CHUNK, columns
 
-SHRINKAGE = 0.3        # of the regressions, in units of a descriptor's variance
+SHRINKAGE = {"mean": 0.1, "deviation": 1.1, "modulation": 0.6, "tones": 0.1, "contrast": 0.1}  # of the regressions, in units of a descriptor's variance
 INNER_FOLDS = 4
 FALSE_ALARMS = 0.05    # of clips without the label answer above one half
 STEEPNESS = 3.0        # logit between the median of such clips and that point
@@ -83,7 +83,12 @@ def window_weights(rows: pd.DataFrame, target: np.ndarray) -> np.ndarray:
     return (weight / weight.sum()).to_numpy()
 
 
-def ridge(values: np.ndarray, target: np.ndarray, weight: np.ndarray, beside: tuple | None = None) -> tuple[np.ndarray, ...]:
+def shrinkage_of(n_bands: int) -> np.ndarray:
+    """`SHRINKAGE` of each descriptor of so many bands: (count,)."""
+    return np.concatenate([np.full(count, SHRINKAGE[part]) for part, count in parts_of(n_bands).items()])
+
+
+def ridge(values: np.ndarray, target: np.ndarray, weight: np.ndarray, shrinkage: np.ndarray, beside: tuple | None = None) -> tuple[np.ndarray, ...]:
     """Centre, spread, weight (count, labels) and bias (labels) of a ridge regression of 0/1 targets on standardised descriptors. `beside`: values, targets and weights of more windows."""
     values, weight = values.astype(float), weight / weight.sum()
     if beside:
@@ -93,7 +98,7 @@ def ridge(values: np.ndarray, target: np.ndarray, weight: np.ndarray, beside: tu
     spread = np.sqrt(weight @ (values - centre) ** 2) + 1e-6
     z = np.clip((values - centre) / spread, -CLIPPED, CLIPPED)
     share = weight @ target
-    scatter = (z * weight[:, None]).T @ z + SHRINKAGE * np.eye(z.shape[1])
+    scatter = (z * weight[:, None]).T @ z + np.diag(shrinkage)
     found = np.linalg.solve(scatter, (z * weight[:, None]).T @ (target - share))
     return centre, spread, found, share
 
@@ -109,15 +114,15 @@ def fit_descriptors(net: DescriptorNet, known: Descriptors, rows: pd.DataFrame, 
     for bands, values in known.values.items():
         holds = np.isfinite(values).all(axis=1)
         mine, x, target = rows[holds].reset_index(drop=True), values[holds], np.nan_to_num(known.target[holds])
-        more = known.beside and known.beside.held(bands)
-        centre, spread, weight, bias = ridge(x, target, window_weights(mine, target), more)
-        zero, unit = false_alarm_scale(x, target, mine, seed, by, more)
+        more, shrinkage = known.beside and known.beside.held(bands), shrinkage_of(bands)
+        centre, spread, weight, bias = ridge(x, target, window_weights(mine, target), shrinkage, more)
+        zero, unit = false_alarm_scale(x, target, mine, shrinkage, seed, by, more)
         for name, value in (("centre", centre), ("spread", spread), ("weight", weight / unit), ("bias", (bias - zero) / unit)):
             getattr(net, f"{name}_{bands}").copy_(torch.from_numpy(np.asarray(value, np.float32)))
     return net.eval()
 
 
-def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame, seed: int, by: str, beside: tuple | None = None) -> tuple[np.ndarray, np.ndarray]:
+def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame, shrinkage: np.ndarray, seed: int, by: str, beside: tuple | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Where 0 and 1 of each label's logit lie: from clips without the label, each judged by a regression that knows nothing of its group."""
     clips = rows.drop_duplicates("recording")
     folds = min(INNER_FOLDS, clips[by].nunique())
@@ -128,7 +133,7 @@ def false_alarm_scale(values: np.ndarray, target: np.ndarray, rows: pd.DataFrame
     answer = np.zeros(target.shape)
     for k in range(folds):
         here = fold == k
-        answer[here] = answers(ridge(values[~here], target[~here], window_weights(rows[~here], target[~here]), beside), values[here])
+        answer[here] = answers(ridge(values[~here], target[~here], window_weights(rows[~here], target[~here]), shrinkage, beside), values[here])
     pooled, truth = (pd.DataFrame(part).groupby(rows["recording"].to_numpy(), sort=False) for part in (answer, target))
     pooled, truth = pooled.mean().to_numpy(), truth.max().to_numpy()
     middle, edge = np.stack([np.quantile(p[t == 0] if (t == 0).any() else p, (0.5, 1 - FALSE_ALARMS)) for p, t in zip(pooled.T, truth.T)], axis=1)

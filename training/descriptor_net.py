@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from spectrogram.profile import Profile
-from training.descriptors import SIZE, count_of, descriptors
+from training.descriptors import FRAMES, MOST_BANDS, count_of, descriptors
 from training.model import positions_of
 
 FEWEST_BANDS = 16
@@ -28,8 +28,8 @@ class DescriptorNet(nn.Module):
 
     def __init__(self, heads: dict, n_bands: int, frames: int, limits: list[int], scale_db: float, masked: float):
         super().__init__()
-        if frames > SIZE[0] or n_bands > SIZE[1] or min(limits) < FEWEST_BANDS:
-            raise ValueError(f"descriptors take {FEWEST_BANDS} to {SIZE[1]} bands and up to {SIZE[0]} frames, not {min(limits)} to {n_bands} bands and {frames} frames; change `bands` or the profile")
+        if frames > FRAMES or n_bands > MOST_BANDS or min(limits) < FEWEST_BANDS:
+            raise ValueError(f"descriptors take {FEWEST_BANDS} to {MOST_BANDS} bands and up to {FRAMES} frames, not {min(limits)} to {n_bands} bands and {frames} frames; change `bands` or the profile")
         self.arguments = {"heads": {k: list(v) for k, v in heads.items()}, "n_bands": n_bands, "frames": frames, "limits": list(limits), "scale_db": scale_db, "masked": masked}
         self.limits, self.scale_db, self.masked = list(limits), scale_db, masked
         self.n_labels, self.n_positions = sum(map(len, heads.values())), positions_of(frames)

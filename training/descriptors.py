@@ -10,6 +10,8 @@ better. All are of the picture in dB after the window's mean is taken off, so ga
 | contrast | 24 | of 8 groups of bands: the two highest bands less the two lowest of a frame; mean, deviation and 90th percentile |
 | modulation | 120 | of the two-dimensional spectrum of the picture (time by frequency): power in 8 by 8 fields, and rising against falling |
 
+Narrow bands show harmonics and whistles: see `training/experiments/watkins_species.yaml`.
+
 Sources: spectral contrast after Jiang et al. (2002), Music type classification by spectral contrast feature, ICME; modulation after Singh and Theunissen (2003), Modulation
 spectra of natural sounds and ethological theories of auditory processing, JASA 114, 3394.
 """
@@ -20,14 +22,20 @@ from torch.nn import functional as F
 
 GROUPS = 8
 LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-TIME_EDGES, BAND_EDGES = (0, 1, 2, 4, 7, 12, 20, 33, 65), (0, 1, 2, 3, 5, 8, 13, 21, 33)
-SIZE = (128, 64)  # frames and bands of the modulation spectrum; a smaller picture is padded, a larger one is refused
+FRAMES, TIME_EDGES = 128, (0, 1, 2, 4, 7, 12, 20, 33, 65)  # of the modulation spectrum; a smaller picture is padded, a larger one is refused
+BAND_EDGES = {64: (0, 1, 2, 3, 5, 8, 13, 21, 33), 128: (0, 1, 2, 4, 7, 12, 20, 33, 65)}  # the same across bands, for pictures of up to so many
+MOST_BANDS = max(BAND_EDGES)
 FLOOR = 0.01      # dB^2
+
+
+def parts_of(n_bands: int) -> dict[str, int]:
+    """How many numbers each part of `descriptors` has for a picture of so many bands, in their order."""
+    return {"mean": n_bands, "deviation": n_bands, "modulation": 120, "tones": 42, "contrast": 3 * GROUPS}
 
 
 def count_of(n_bands: int) -> int:
     """How many numbers `descriptors` gives for a picture of so many bands."""
-    return 2 * n_bands + 42 + 3 * GROUPS + 120
+    return sum(parts_of(n_bands).values())
 
 
 def descriptors(picture_db: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
@@ -35,7 +43,7 @@ def descriptors(picture_db: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    picture_db : (batch, frames, bands) float32, dB re anything, finite, at most 128 frames and 64 bands, at least 16 bands.
+    picture_db : (batch, frames, bands) float32, dB re anything, finite, at most 128 frames, 16 to 128 bands.
     seen : (batch, frames) bool: frames that were recorded; at least one in each window.
 
     Returns
@@ -99,17 +107,18 @@ def contrast(x: torch.Tensor, seen: torch.Tensor, count: torch.Tensor) -> torch.
 
 def modulation(away: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     """(batch, frames, bands) dB with each band's mean taken off, 0 where not recorded -> (batch, 120)."""
-    power = torch.fft.fft2(away, SIZE).abs().square()[:, :SIZE[0] // 2 + 1] / (count * away.shape[2])[:, None, None]
-    half = SIZE[1] // 2
+    size = min(most for most in BAND_EDGES if most >= away.shape[2])
+    power = torch.fft.fft2(away, (FRAMES, size)).abs().square()[:, :FRAMES // 2 + 1] / (count * away.shape[2])[:, None, None]
+    half = size // 2
     rising = power[:, :, :half + 1]
-    falling = power[:, :, [0, *range(SIZE[1] - 1, half - 1, -1)]]
-    one, other = fields(rising), fields(falling)
+    falling = power[:, :, [0, *range(size - 1, half - 1, -1)]]
+    one, other = fields(rising, BAND_EDGES[size]), fields(falling, BAND_EDGES[size])
     both = torch.log10(one + other + FLOOR)
     turn = torch.log10((one + FLOOR) / (other + FLOOR))[:, :, 1:]
     return torch.cat([both.flatten(1), turn.flatten(1)], dim=1)
 
 
-def fields(power: torch.Tensor) -> torch.Tensor:
-    """Mean of a modulation spectrum (batch, 65, 33) in 8 by 8 fields."""
+def fields(power: torch.Tensor, edges: tuple) -> torch.Tensor:
+    """Mean of a modulation spectrum (batch, 65, 33 or 65) in 8 by 8 fields, `edges` across bands."""
     rows = torch.stack([power[:, i:j].mean(1) for i, j in zip(TIME_EDGES[:-1], TIME_EDGES[1:])], dim=1)
-    return torch.stack([rows[:, :, i:j].mean(2) for i, j in zip(BAND_EDGES[:-1], BAND_EDGES[1:])], dim=2)
+    return torch.stack([rows[:, :, i:j].mean(2) for i, j in zip(edges[:-1], edges[1:])], dim=2)

@@ -80,7 +80,7 @@ class Experiment:
     profile: str = "beluga"
     labels: tuple | None = None          # overrides the profile's: label names, or {head: [labels]}
     normalisation: dict | None = None    # overrides the profile's
-    bands: dict | None = None            # overrides of the picture, e.g. {break_hz: 700}
+    bands: dict | None = None            # overrides of the picture, e.g. {break_hz: 700}, and of the length of the transform, {n_fft: 1024}
     study: str | None = None             # leak, sites, boats, size, recipe
     base: str | None = None              # of a study: the experiment whose data and model it takes
     variants: dict = field(default_factory=dict)    # of a study: what each training changes
@@ -253,8 +253,10 @@ class Experiment:
     def front_end(self) -> Profile:
         """The species profile with this experiment's labels, bands and normalisation."""
         profile = load_profile(self.profile)
-        picture = profile.picture | (self.bands or {}) | ({"normalisation": self.normalisation} if self.normalisation else {})
-        profile = replace(profile, picture=picture)
+        bands = dict(self.bands or {})
+        n_fft = bands.pop("n_fft", profile.n_fft)
+        picture = profile.picture | bands | ({"normalisation": self.normalisation} if self.normalisation else {})
+        profile = replace(profile, n_fft=n_fft, picture=picture)
         if self.labels is None:
             return profile
         heads = self.labels if isinstance(self.labels, dict) else {"label": list(self.labels)}
