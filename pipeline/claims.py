@@ -58,5 +58,10 @@ class Claims:
             lock.release()
 
     def free_all(self) -> None:
+        """Give all back, and clear away what killed processes left: their lock is gone, its file is not, and nobody may have had a reason to take it again."""
         for key in list(self._held):
             self.free(key)
+        with suppress(OSError):  # a disk that has become read-only: they do no harm
+            for path in list(self.folder.glob("*.lock")):
+                if self.take(key := path.name.removesuffix(".lock")):
+                    self.free(key)

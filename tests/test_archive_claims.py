@@ -121,6 +121,16 @@ def test_claims_end_with_their_process(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_who_frees_all_clears_away_what_the_dead_left_and_nothing_of_the_living(tmp_path):
+    (tmp_path / "6872.wav-1.lock").touch()  # of a process that was killed
+    living, mine = Claims(tmp_path), Claims(tmp_path)
+    assert living.take("6872.wav-2") and mine.take("6872.wav-3")
+    mine.free_all()
+    assert [path.name for path in tmp_path.iterdir()] == ["6872.wav-2.lock"] and not Claims(tmp_path).take("6872.wav-2")
+    living.free_all()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_claim_is_given_to_one_of_many(tmp_path):
     """Threads stand for processes: the system's locks count open files, not processes."""
     holding, most, got = [], [], []
