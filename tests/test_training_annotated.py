@@ -10,7 +10,8 @@ from training.annotated_experiment import annotated_data, sides
 from training.data_card import window_data_card
 from training.event_verdict import event_verdict
 from training.data import WindowSet
-from training.experiment import forget_sound, judged_sound, settings_of
+from training.deployments import forget_sound
+from training.experiment import judged_sound, settings_of
 from training.fit import share_of
 from training.leaks import Leak
 from training.spec import BadExperiment, Experiment

@@ -9,7 +9,8 @@ import pytest
 from spectrogram.profile import load_profile
 from training import experiment
 from training.evaluate import evaluate_windows, false_windows_per_empty_hour, json_ready
-from training.experiment import PARAMETERS, plan_splits
+from training.deployments import plan_splits
+from training.experiment import PARAMETERS
 from training.recompute import differences, recomputed
 from training.run import EXPERIMENTS, execute
 from training.saved import ROOT, load_model

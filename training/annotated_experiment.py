@@ -30,7 +30,7 @@ from preprocessing.recordings import describe, list_recordings
 from preprocessing.splits import grouped_folds, held_out_in_time, leave_one_out
 from spectrogram.profile import Profile, load_profile
 from training.evaluate import VESSEL, call_labels
-from training.experiment import digest
+from training.deployments import digest
 from training.leaks import check_leaks, refuse_leaks
 from training.spec import BadExperiment, Experiment, check_keys
 

@@ -21,7 +21,7 @@ from training.clip_verdict import alarms, clip_metrics
 from training.clips import clip_dataset, clip_table
 from training.data_card import clip_data_card
 from training.evaluate import false_windows_per_empty_hour, json_ready
-from training.experiment import digest
+from training.deployments import digest
 from training.saved import save_model
 from training.spec import Experiment
 from training.worst import keep_worst, worst_of

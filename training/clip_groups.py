@@ -12,7 +12,7 @@ import pandas as pd
 
 from preprocessing.duplicates import between_groups, find_duplicates
 from preprocessing.splits import joined_groups
-from training.experiment import digest
+from training.deployments import digest
 
 JOINED = " + "  # stands between the names of groups that were made one
 

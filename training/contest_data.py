@@ -18,7 +18,7 @@ from spectrogram.profile import Profile
 from training.clip_folds import folds_of
 from training.complexity import ordinal_series
 from training.data import WindowSet
-from training.experiment import digest
+from training.deployments import digest
 from training.leaks import check_leaks, refuse_leaks
 from training.noised import noised_data, noised_samples, read_samples, whole_clips
 from training.spec import Experiment, Split

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from spectrogram.profile import Profile
 from training.detection_settings import LARGE, Detections
 from training.ensemble import BASELINE, ENSEMBLE
 from training.model_card import number, table

@@ -33,7 +33,7 @@ from training.clips import clip_table
 from training.detection_settings import Detections
 from training.detection_verdict import BY_MOORING, BY_RECORDING, BY_ROW
 from training.ensemble import BASELINE, ENSEMBLE, convex_weights, ensemble, held_out, leave_one_mooring_out, logit, platt_maps
-from training.experiment import digest
+from training.deployments import digest
 from training.fit import FitSettings
 from training.leaks import check_leaks, refuse_leaks
 from training.saved_ensemble import SavedEnsemble

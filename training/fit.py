@@ -20,7 +20,6 @@ from training.data import WindowSet, balanced, loader
 from training.devices import alike, gathered, shared, trainer_flags
 from training.losses import call_loss
 from training.metrics import average_precision
-from training.model import MultiOutputResNet
 
 
 @dataclass(frozen=True)

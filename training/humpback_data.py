@@ -33,7 +33,7 @@ from spectrogram.recording import Recording
 from training.annotated_experiment import placed
 from training.clip_groups import JOINED, join_groups
 from training.clips import clip_dataset, clip_table, data_folder, named, read_folder
-from training.experiment import digest
+from training.deployments import digest
 from training.spec import BadExperiment, Experiment, check_keys
 
 WAYS = (None, "gate", "unet")

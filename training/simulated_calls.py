@@ -23,7 +23,7 @@ CALLS = ("HFPC", "BBPC", "Whistle")
 
 def simulated_calls(spec: Experiment, profile: Profile, folder: str | Path) -> DataSet:
     """Windows of the simulated recordings that an experiment names, in its own front end, the calls that reach into its bands under its label; made where they are not in `folder` yet."""
-    from training.experiment import data_name, plan_splits, simulated_dataset
+    from training.deployments import data_name, plan_splits, simulated_dataset
 
     said = SIMULATED | spec.simulated
     plan = plan_splits({"train": {kind: said[kind] for kind in ("natural", "busy", "empty")}}, said["recording_s"], spec.seed, tuple(spec.sites))

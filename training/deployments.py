@@ -1,0 +1,153 @@
+"""Simulated deployments as the sound of an experiment: which there are, where they lie, and the data set that is made of them.
+
+Sound: `DATA/deployments/SPLIT_SITE_KIND_DIGEST/` as the simulator writes it; the WAVs are deleted once their pictures are made, unless
+they are wanted for another front end. Pictures and targets: `DATA/NAME/` (see `preprocessing.dataset`).
+The three splits never share a deployment or a seed. All of it is SIMULATED, and every output says so.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from preprocessing.dataset import DataSet, add_recording, build_dataset, front_end_key
+from preprocessing.soundscape import simulate_deployment
+from spectrogram.generator import SpectrogramGenerator
+from spectrogram.profile import Profile
+from training.evaluate import json_ready
+from training.spec import SITES
+
+SPLIT_SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
+BOATS = (False, True)  # recording by recording
+KINDS = {  # what is turned away from the site's own habits
+    "natural": {},
+    "busy": {"call_rate_per_min": 24.0, "call_mix": {"ECHO": 0.22, "HFPC": 0.26, "BBPC": 0.26, "Whistle": 0.26}},
+    "empty": {"call_rate_per_min": 0.0},
+}
+
+
+def digest(value) -> str:
+    """Six hex digits that change with a plain value."""
+    return hashlib.sha256(json.dumps(json_ready(value), sort_keys=True).encode()).hexdigest()[:6]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One simulated deployment of a split."""
+
+    split: str
+    site: str
+    kind: str
+    seed: int
+    recordings: int
+    recording_s: float
+    sample_rate_hz: int = 192_000
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}_{self.site}_{self.kind}"
+
+    @property
+    def folder_name(self) -> str:
+        """Name and a digest of everything: another length or seed is another folder."""
+        return f"{self.name}_{digest(asdict(self))}"
+
+
+def plan_splits(recordings: dict[str, dict[str, int]], recording_s: float, seed: int = 0, sites: tuple = SITES) -> list[Deployment]:
+    """Deployments for every split, site and kind.
+
+    Parameters
+    ----------
+    recordings : split -> kind -> recordings per site, e.g. {"train": {"natural": 8, "busy": 8, "empty": 2}, "validation": ...}
+    seed : 0 to 9999; the splits' seeds are far apart, so no deployment is ever in two.
+    """
+    plan = []
+    for split, kinds in recordings.items():
+        for k, site in enumerate(sites):
+            for kind, count in kinds.items():
+                if count:
+                    plan.append(Deployment(split, site, kind, SPLIT_SEEDS[split] + 100 * seed + 10 * k + list(KINDS).index(kind), count, recording_s))
+    return plan
+
+
+def simulate(deployment: Deployment, sound: Path, jobs: int = 1) -> Path:
+    """The deployment's folder, simulated unless it is already there whole (sound or, once it is deleted, its truth)."""
+    folder = sound / deployment.folder_name
+    seal = folder / "plan.json"
+    if seal.exists():
+        return folder
+    boats = [BOATS[i % len(BOATS)] for i in range(deployment.recordings)]
+    simulate_deployment(folder, deployment.site, deployment.seed, deployment.recordings, deployment.recording_s, boats=boats, n_jobs=jobs,
+                        sample_rate_hz=deployment.sample_rate_hz, progress=False, **KINDS[deployment.kind])
+    seal.write_text(json.dumps(json_ready(asdict(deployment))), encoding="utf-8")
+    return folder
+
+
+def read_deployment(deployment: Deployment, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings table and truth table of a simulated deployment, recordings named DEPLOYMENT/FILE."""
+    truth = pd.read_csv(folder / "truth.csv")
+    truth["recording"] = deployment.name + "/" + truth["recording"].astype(str)
+    names = sorted(json.loads((folder / "deployment.json").read_text(encoding="utf-8"))["recordings"])
+    recordings = pd.DataFrame({
+        "recording": [f"{deployment.name}/{name}" for name in names], "path": [str(folder / name) for name in names], "split": deployment.split,
+        "site": deployment.site, "kind": deployment.kind, "boats": [BOATS[i % len(BOATS)] for i in range(len(names))],
+        "duration_s": deployment.recording_s})
+    return recordings, truth
+
+
+def sound_of(deployment: Deployment, data_folder: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`read_deployment` with its sound on disk: simulated again, the same bit for bit, where it was deleted since."""
+    sound = Path(data_folder) / "deployments"
+    folder = simulate(deployment, sound, jobs)
+    recordings, truth = read_deployment(deployment, folder)
+    if not all(Path(path).exists() for path in recordings["path"]):
+        (folder / "plan.json").unlink()
+        simulate(deployment, sound, jobs)
+    return recordings, truth
+
+
+def sound_of_split(plan: list[Deployment], split: str, data_folder: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings and truth of all deployments of a split, their sound on disk."""
+    parts = [sound_of(d, data_folder, jobs) for d in plan if d.split == split]
+    recordings, truth = (pd.concat(tables, ignore_index=True) for tables in zip(*parts))
+    return recordings, truth
+
+
+def forget_sound(recordings: pd.DataFrame) -> None:
+    """Delete the simulated WAVs of a recordings table; `sound_of` makes them again. A file that lies in no simulated deployment is somebody's recording, and stays."""
+    for path in map(Path, recordings["path"]):
+        if (path.parent / "deployment.json").exists():
+            path.unlink(missing_ok=True)
+
+
+def simulated_dataset(plan: list[Deployment], data_folder: str | Path, name: str, profile: Profile, keep_sound: bool = False, jobs: int = 1, truth_as=None) -> DataSet:
+    """Simulate every deployment of the plan, make its pictures, and index the windows. What is already there is not made again.
+
+    `truth_as`: makes of the table of calls one with the profile's labels, where these are others. Without `keep_sound` the WAVs that were simulated for this are deleted afterwards; sound that was there before is left alone.
+    """
+    from tqdm.auto import tqdm
+
+    data_folder, generator, tables = Path(data_folder), SpectrogramGenerator(profile), []
+    for deployment in tqdm(plan, desc="deployments"):
+        pictures = data_folder / name / "pictures"
+        there = (data_folder / "deployments" / deployment.folder_name / "plan.json").exists()
+        recordings, truth = read_deployment(deployment, simulate(deployment, data_folder / "deployments", jobs))
+        there = there and all(Path(path).exists() for path in recordings["path"])
+        if not all((pictures / f"{name.replace('/', '__')}.npy").exists() for name in recordings["recording"]):
+            sound_of(deployment, data_folder, jobs)
+        for row in recordings.itertuples():
+            add_recording(data_folder / name, row.recording.replace("/", "__") + ".npy", Path(row.path), generator)
+        if not keep_sound and not there:
+            forget_sound(recordings)
+        tables.append((recordings, truth))
+    recordings, truth = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
+    truth = truth_as(truth) if truth_as else truth
+    return build_dataset(recordings, truth, data_folder / name, profile, {"simulated": True, "deployments": [asdict(d) for d in plan]})
+
+
+def data_name(profile: Profile, plan: list[Deployment]) -> str:
+    """Folder name of a data set: another plan or another front end is another folder."""
+    return f"{profile.name}_{digest([front_end_key(profile), [asdict(d) for d in plan]])}"
