@@ -2,6 +2,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,12 @@ t.run(DataSet({str(data.folder)!r}), {str(tmp_path / 'cut')!r})
     assert resumed_history == history
     for name, value in net.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("windows", [16, 32, 48, 64, 80])
+def test_a_training_of_one_to_five_steps_has_a_schedule(data, tmp_path, windows):
+    _, history = run(data, tmp_path, replace(SETTINGS, epochs=1, windows_per_epoch=windows))
+    assert len(history) == 1 and 0 <= history[0]["val_macro_ap"] <= 1
 
 
 def test_it_learns_and_beats_nothing_less_than_the_baseline(data, tmp_path):

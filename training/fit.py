@@ -99,7 +99,8 @@ class CallModule(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimiser = torch.optim.AdamW(self.net.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.settings.learning_rate, total_steps=self.steps, pct_start=0.25)
+        steps = max(3, self.steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.settings.learning_rate, total_steps=steps, pct_start=0.25 if steps > 4 else 2 / steps)  # the rise takes a step at least
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
