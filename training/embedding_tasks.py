@@ -29,7 +29,8 @@ from training.embeddings import PROBE, PUBLISHED, RANDOM, backbone, embeddings, 
 from training.metrics import average_precision, bootstrap, mean_known
 from training.run import RESULTS
 from training.saved import BadModel
-from training.spec import KAGGLE, Experiment, Split
+from training.spec import Experiment, Split
+from training.spec_checks import KAGGLE
 
 STATISTICS = "statistics of the picture"   # the cheap baseline's numbers, no network at all
 GROUPED, ROWS = "grouped", "row-wise (a leak)"

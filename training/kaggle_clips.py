@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.kaggle_whales import kaggle_clips
-from training.spec import KAGGLE, BadExperiment
+from training.spec_checks import KAGGLE, BadExperiment
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATED = ROOT / "data" / "simulated"

@@ -16,7 +16,8 @@ import pandas as pd
 
 from preprocessing.dataset import DataSet
 from spectrogram.profile import Profile
-from training.spec import SIMULATED, Experiment
+from training.spec import Experiment
+from training.spec_checks import SIMULATED
 
 CALLS = ("HFPC", "BBPC", "Whistle")
 

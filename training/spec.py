@@ -20,33 +20,22 @@ training.spec.BadExperiment: experiment trial: 'epoch' is not known; did you mea
 """
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import yaml
 
 from spectrogram.profile import Profile, load_profile
 from training.augment import Augmentation
+from training.spec_checks import BadExperiment, check_keys, check_values, suggestion
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
-SETTINGS = ("small", "full")
 FULL = "_full"  # ends the name of an experiment, and of its results folder, at the full setting
-STUDIES = ("leak", "sites", "boats", "size", "recipe")
-SIMULATED = {"label": None, "share": 0.05, "natural": 0, "busy": 0, "empty": 0, "recording_s": 30}
-KAGGLE = {"kaggle": "simulated", "hours": 24, "clips_per_hour": 125, "seed": 1, "upcall_share": 0.23, "block_clips": 500, "guard_clips": 10, "clips": None}
-FLAGS = ("accelerator", "devices", "num_nodes", "strategy", "precision", "sync_batchnorm", "deterministic", "benchmark")  # of Lightning's Trainer, see training/devices.py
-NOISES = ("white", "ship")
 ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "hard_negatives": 1.0, "setting": "small"}  # keys that came later: at their defaults they change no digest
-SPLITS = ("given", "grouped", "leave_one_out", "held_out_in_time", "rows")
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
-
-
-class BadExperiment(ValueError):
-    """An experiment that cannot be run as it is written. The message names the experiment, the fault and the mend."""
 
 
 @dataclass(frozen=True)
@@ -154,83 +143,8 @@ class Experiment:
         if isinstance(given.get("pretrained"), bool):
             given |= published_weights(given, where)
         made = cls(**given)
-        made._check(where)
+        check_values(made, where)
         return made
-
-    def _check(self, where: str) -> None:
-        """Values that would fail an hour later fail here."""
-        for what, value, known in (("setting", self.setting, SETTINGS), ("study", self.study, (None, *STUDIES)), ("split kind", self.split.kind, SPLITS),
-                                   ("loss balance", self.loss.balance, ("none", "labels")), ("pool", self.pool, ("mean", "max"))):
-            if value not in known:
-                raise BadExperiment(f"{where}: {what} {value!r} is not known; {suggestion(str(value), [k for k in known if k])}")
-        for f in fields(self):
-            default = f.default if f.default is not MISSING else None
-            value = getattr(self, f.name)
-            if isinstance(default, bool) and not isinstance(value, bool):
-                raise BadExperiment(f"{where}: {f.name} is {value!r}; give true or false")
-            if isinstance(default, (int, float)) and not isinstance(default, bool) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                raise BadExperiment(f"{where}: {f.name} is {value!r}; give a number")
-        for what in ("epochs", "batch_size", "width", "depth", "members", "learning_rate", "recording_s", "patience", "hard_negatives"):
-            if getattr(self, what) <= 0:
-                raise BadExperiment(f"{where}: {what} is {getattr(self, what)}; give a number above 0")
-        if self.target_precision is not None and not 0 < self.target_precision < 1:
-            raise BadExperiment(f"{where}: target_precision is {self.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
-        if self.trainer is not None:
-            if not isinstance(self.trainer, dict):
-                raise BadExperiment(f"{where}: trainer is {self.trainer!r}; give flags, e.g. {{devices: 2, precision: bf16-mixed}}")
-            check_keys(self.trainer, list(FLAGS), f"{where}, trainer")
-        if self.noised is not None:
-            self._check_noised(where)
-        if self.quantise_epochs:
-            self._check_quantised(where)
-        if self.simulated is not None:
-            self._check_simulated(where)
-        for variant, change in self.variants.items():
-            check_keys(change or {}, [f.name for f in fields(self)], f"{where}, variants, {variant}")
-        for entry in self.clips:
-            if isinstance(entry, dict) and "kaggle" in entry:
-                check_keys(entry, list(KAGGLE), f"{where}, clips")
-                continue
-            missing = {"folder", "label"} - set(entry if isinstance(entry, dict) else ())
-            if missing:
-                raise BadExperiment(f"{where}: a line of clips lacks {', '.join(sorted(missing))}; e.g. {{folder: watkins, label: species, group: source}}")
-
-    def _check_simulated(self, where: str) -> None:
-        """Simulated calls: a label to learn, deployments to take them from, and a model that can."""
-        where = f"{where}, simulated"
-        if not isinstance(self.simulated, dict) or not self.simulated.get("label"):
-            raise BadExperiment(f"{where}: {self.simulated!r}; give e.g. {{label: Beluga, natural: 40, empty: 12}}")
-        check_keys(self.simulated, list(SIMULATED), where)
-        said = SIMULATED | self.simulated
-        if not said["natural"] + said["busy"]:
-            raise BadExperiment(f"{where}: no recordings with calls; give natural or busy a number above 0, of recordings for each site")
-        if not 0 < said["share"] <= 1:
-            raise BadExperiment(f"{where}: share is {said['share']}; give a number above 0 up to 1, the weight of simulated calls beside all clips")
-        if self.kind != "clips" or self.backbone != "descriptors":
-            raise BadExperiment(f"{where}: only clips with backbone: descriptors learn from simulated calls so; networks on pictures take pretrained: EXPERIMENT")
-
-    def _check_noised(self, where: str) -> None:
-        """The noised test set: known noises, numbers of dB, and clips to mix them with."""
-        where = f"{where}, noised"
-        if not isinstance(self.noised, dict) or not self.noised.get("noises") or not self.noised.get("snr_db"):
-            raise BadExperiment(f"{where}: {self.noised!r}; give e.g. {{noises: [{', '.join(NOISES)}], snr_db: [10, 0, -10]}}")
-        check_keys(self.noised, ["noises", "snr_db"], where)
-        for noise in self.noised["noises"]:
-            if noise not in NOISES:
-                raise BadExperiment(f"{where}: noise {noise!r} is not known; {suggestion(str(noise), list(NOISES))}")
-        if not all(isinstance(snr, (int, float)) for snr in self.noised["snr_db"]):
-            raise BadExperiment(f"{where}: snr_db is {self.noised['snr_db']!r}; give a list of numbers")
-        if self.kind != "contest":
-            raise BadExperiment(f"{where}: only clips with `kaggle` can be mixed with noise; take it out")
-
-    def _check_quantised(self, where: str) -> None:
-        """Quantisation-aware epochs: a whole number of them, where a template runs them, for a network that knows the way."""
-        if not isinstance(self.quantise_epochs, int) or self.quantise_epochs < 0:
-            raise BadExperiment(f"{where}: quantise_epochs is {self.quantise_epochs}; give a whole number, 0 for none")
-        if self.kind not in ("simulated", "annotations", "study") or self.study not in (None, "size"):
-            raise BadExperiment(f"{where}: quantise_epochs means nothing here; it is for experiments with windows and for study: size")
-        if not self.backbone.startswith(("mobilenet_v3_small", "resnet18", "timm:")) and self.kind != "study":
-            raise BadExperiment(f"{where}: quantise_epochs needs a picture network; give backbone: mobilenet_v3_small.8 or resnet18, not {self.backbone}")
 
     @property
     def kind(self) -> str:
@@ -300,25 +214,12 @@ def merged(base: dict, change: dict) -> dict:
     return base | {key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value for key, value in change.items()}
 
 
-def check_keys(given: dict, known: list[str], where: str) -> None:
-    """Raise BadExperiment for the first key that is not known."""
-    for key in given:
-        if key not in known:
-            raise BadExperiment(f"{where}: {key!r} is not known; {suggestion(str(key), known)}")
-
-
 def published_weights(given: dict, where: str) -> dict:
     """`pretrained: true` and `false` in the words of `training.backbones`: timm:NAME:pretrained and timm:NAME."""
     backbone = str(given.get("backbone", "resnet")).removesuffix(":pretrained")
     if given["pretrained"] and not backbone.startswith("timm:"):
         raise BadExperiment(f"{where}: there are no published weights for backbone {backbone!r}; give the name of an experiment, or a backbone timm:NAME")
     return {"backbone": backbone + (":pretrained" if given["pretrained"] else ""), "pretrained": None}
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """"did you mean 'epochs'?", or all that is known."""
-    near = difflib.get_close_matches(word, known, 1, 0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
 def read_experiment(name: str | Path, full: bool = False) -> Experiment:
