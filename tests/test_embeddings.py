@@ -13,7 +13,7 @@ from training import embedding_tasks, kaggle_clips
 from training.backbones import BadBackbone
 from training.embedding_tasks import GROUPED, ROWS, STATISTICS, figures, gain, sentence, task_of
 from training.embeddings import NEIGHBOURS, PROBE, backbone, embed, judged, last_map, neighbours, of_clips, spread_windows, standardised, vote
-from training.saved import save_model
+from training.saved import BadModel, save_model
 from training.spec import Experiment
 
 PROFILE = load_profile("right_whale")
@@ -50,6 +50,20 @@ def test_a_trunk_of_other_bands_is_taken_over_and_what_does_not_fit_is_refused(t
         backbone("statistics", PROFILE, "mine")
     with pytest.raises(BadBackbone, match="too small|needs|at least|bands"):
         backbone("descriptors", PROFILE)  # more frames than descriptors take
+
+
+def test_weights_that_are_not_kept_with_the_code_are_told_with_how_to_make_them(tmp_path):
+    from training.model import MultiOutputResNet
+
+    net, half = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=4, tiles=1), {x: {"window": 0.5, "on": 0.5, "off": 0.25} for x in PROFILE.labels}
+    plain = {x: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for x in PROFILE.labels}
+    save_model(tmp_path / "m", net, PROFILE, half, plain, {"remake": "make experiment NAME=m"})
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(BadModel, match="model.safetensors: cannot be read .*; copy the folder again"):
+        backbone("resnet", PROFILE, str(tmp_path / "m"))
+    (tmp_path / "m" / "model.safetensors").unlink()
+    with pytest.raises(BadModel, match="is not there; make experiment NAME=m"):
+        backbone("resnet", PROFILE, str(tmp_path / "m"))
 
 
 def test_windows_are_spread_over_a_clip_and_averaged_clip_by_clip():

@@ -20,7 +20,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from preprocessing.splits import fold_numbers
@@ -31,7 +30,7 @@ from training.data import WindowSet
 from training.descriptor_net import DescriptorNet
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
-from training.saved import find_folder, read_info
+from training.saved import find_folder, read_info, weights_of
 from training.thresholds import sigmoid
 
 BATCH = 64
@@ -65,7 +64,7 @@ def backbone(name: str, profile: Profile, weights: str = RANDOM, width: int = 16
     except ValueError as error:  # a picture too small or too large for it
         raise BadBackbone(f"backbone {name}: {error}") from None
     if weights not in (RANDOM, PUBLISHED):
-        trained = load_file(find_folder(weights) / "model.safetensors")
+        trained = weights_of(find_folder(weights))
         taken = take_trunk(net, trained) if isinstance(net, MultiOutputResNet) else take_fitting(net, trained)
         if not taken:
             raise BadBackbone(f"backbone {name}: nothing in results/{weights} fits it ({read_info(find_folder(weights))['architecture']}); name an experiment with the same network and width")

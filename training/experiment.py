@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from preprocessing.dataset import DataSet, picture_name
 from spectrogram.profile import Profile
@@ -25,7 +24,7 @@ from training.evaluate import columns, evaluate_windows, false_windows_per_empty
 from training.fit import FitSettings, fit
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
-from training.saved import SavedModel, find_folder, save_model
+from training.saved import SavedModel, find_folder, save_model, weights_of
 from training.spec import Experiment
 from training.thresholds import choose, reliability
 
@@ -85,7 +84,7 @@ def build_net(spec: Experiment, profile: Profile, seed: int | None = None) -> to
     torch.manual_seed(spec.seed if seed is None else seed)
     net = make_net(spec.backbone, profile, spec.width, spec.depth)
     if spec.pretrained:
-        take_trunk(net, load_file(find_folder(spec.pretrained) / "model.safetensors"))
+        take_trunk(net, weights_of(find_folder(spec.pretrained)))
     return net
 
 

@@ -196,11 +196,10 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
     if arguments.get("n_bands", profile.n_bands) != profile.n_bands or arguments.get("heads", profile.heads) != profile.heads:
         raise BadModel(f"{folder}: the network was built for {arguments.get('n_bands')} bands and heads {arguments.get('heads')}, "
                        f"its profile has {profile.n_bands} bands and heads {profile.heads}; train again with this profile")
-    if not (folder / "model.safetensors").exists():
-        raise BadModel(f"{folder}: model.safetensors is not there; {info.get('summary', {}).get('remake', 'copy the folder again or train again')}")
+    weights = weights_of(folder)
     try:
         net = (ARCHITECTURES | backbones.ARCHITECTURES | cook_nets.ARCHITECTURES | merge.ARCHITECTURES)[info["architecture"]](**arguments)
-        net.load_state_dict(load_file(folder / "model.safetensors"))
+        net.load_state_dict(weights)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
@@ -292,6 +291,17 @@ def read_info(folder: Path) -> dict:
     if missing:
         raise BadModel(f"{folder}: model.json lacks {', '.join(missing)}; copy the folder again or train again")
     return info
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a saved model. BadModel, with how to make them again, where they are not kept with the code, or damaged."""
+    path = folder / "model.safetensors"
+    if not path.exists():
+        raise BadModel(f"{folder}: model.safetensors is not there; {read_info(folder).get('summary', {}).get('remake', 'copy the folder again or train again')}")
+    try:
+        return load_file(path)
+    except Exception as error:  # of the file format's library, whose errors have no common base
+        raise BadModel(f"{path}: cannot be read ({str(error).splitlines()[0]}); copy the folder again or train again") from None
 
 
 def code_version() -> str:
