@@ -169,7 +169,7 @@ def test_every_fit_learns_from_what_stands_beside():
 
 
 def test_simulated_calls_are_renamed_and_touched_windows_left_out(monkeypatch, tmp_path):
-    from training import experiment, simulated_calls
+    from training import deployments, simulated_calls
     from training.spec import BadExperiment, Experiment
 
     base = {"name": "toy", "clips": [{"folder": "here", "label": "species"}], "backbone": "descriptors", "profile": "watkins", "simulated": {"label": "Beluga", "natural": 2, "empty": 1}}
@@ -179,7 +179,7 @@ def test_simulated_calls_are_renamed_and_touched_windows_left_out(monkeypatch, t
         truth = pd.DataFrame({"label": ["Whistle", "Boat", "BBPC", "ECHO"], "low_hz": [800.0, 100.0, 30_000.0, 900.0]})
         seen.update(plan=plan, truth=truth_as(truth))
 
-    monkeypatch.setattr(experiment, "simulated_dataset", dataset)
+    monkeypatch.setattr(deployments, "simulated_dataset", dataset)
     spec = Experiment.from_dict(base)
     simulated_calls.simulated_calls(spec, spec.front_end(), tmp_path)
     assert seen["truth"]["label"].tolist() == ["Beluga"] and {d.kind for d in seen["plan"]} == {"natural", "empty"} and {d.split for d in seen["plan"]} == {"train"}
