@@ -13,7 +13,7 @@ from tests.toy_sound import noise, put, sweep, write
 from training import score_table
 from training.detection_experiment import folds_of, tables_of
 from training.detection_settings import SETTINGS, detections_of
-from training.detection_verdict import read_tables, real_metrics, split_table
+from training.detection_verdict import new_table, read_tables, real_metrics, split_table
 from training.leaks import Leak
 from training.overview import overview, readme
 from training.recompute import differences
@@ -74,6 +74,12 @@ def test_what_is_bad_is_told_in_a_line_each_and_the_rest_goes_on(run):
     assert by["class"].value_counts()["B"] == 18 and by.groupby("class").size()["F"] >= 18 and (by["class"] == "N").any()
     torn = by[by.duplicated("detection", keep=False) & (by["detection"] >= 0)]
     assert torn["recording"].nunique() == 2 and torn["fold"].nunique() == 1  # both pieces of what runs over the file's end are on one side
+
+
+def test_a_rate_by_the_hour_is_told_only_where_an_hour_was_heard():
+    new = {"windows": 236, "calls": {"calls": 16, "reached": 12, "share": 0.75}, "false_windows": 1, "empty_hours": 0.05, "false_windows_per_empty_hour": 20.0}
+    assert new_table({"new_deployment": new})["figure"].to_dict()["minutes without calls"] == "3.0" and not any("hour" in name for name in new_table({"new_deployment": new}).index)
+    assert new_table({"new_deployment": new | {"empty_hours": 2.0, "false_windows_per_empty_hour": 0.5}}).loc["false windows per empty hour", "figure"] == "0.5"
 
 
 def test_every_split_is_judged_and_all_figures_come_again(run):

@@ -1,15 +1,17 @@
 """Studies on the toy data set: who is trained on what, and that every figure comes again; backbones by name, ONNX and int8."""
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from tests.training_toy import PROFILE, toy_dataset
-from training import study
+from training import study, study_figures
 from training.backbones import BadBackbone, make_net
-from training.evaluate import json_ready
+from training.data_card import parted_line
+from training.evaluate import call_labels, json_ready
 from training.overview import overview, readme
 from training.quantise import answer, export_windows, inputs, measured
 from training.run import write_parameters
@@ -28,6 +30,12 @@ def test_grouped_parts_share_no_recording_and_the_leak_shares_them(data):
     assert not set(grouped.train["recording"]) & set(grouped.test["recording"]) and not set(grouped.validation["recording"]) & set(grouped.test["recording"])
     assert set(leak.train["recording"]) & set(leak.test["recording"])
     assert len(grouped.train) + len(grouped.validation) + len(grouped.test) == len(data.manifest)
+
+
+def test_the_data_card_says_how_a_study_parts_windows_by_itself():
+    assert "which leaks" in parted_line(Experiment.from_dict(QUICK | {"study": "leak", "split": {"kind": "grouped", "folds": 3}}), True)
+    assert "tested at it" in parted_line(Experiment.from_dict(QUICK | {"study": "sites"}), True)
+    assert "leak" not in parted_line(Experiment.from_dict(QUICK | {"study": "boats", "variants": {"with": {}}}), True)
 
 
 def test_a_site_is_left_out_but_for_k_of_its_training_windows(data):
@@ -50,6 +58,13 @@ def test_a_study_runs_is_saved_and_every_figure_comes_again(data, tmp_path):
     kept = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert json_ready(study.study_metrics(pd.read_parquet(folder / "predictions.parquet"), kept)) == kept
     assert list(nets) == ["with", "without"] and study.study_table(metrics).shape[0] == 2
+    shown = study_figures.shown_table(metrics | {"sizes": {name: {"kB": 101.169, "windows per s": 3855.4, "weights": 23837} for name in nets}})
+    assert shown.loc["with", ["kB", "windows per s", "weights"]].tolist() == [101, 3855, 23837] and {"AP from", "AP to"} <= set(shown)
+    counts = [sum(row["positives"] for row in column) for column in zip(*(metrics["variants"]["with"]["network"]["recall_by_snr"][label] for label in call_labels(tuple(metrics["labels"]))))]
+    ax = study_figures.plot_snr(metrics)
+    ax.figure.canvas.draw()
+    assert [tick.get_text().split("(")[1] for tick in ax.get_xticklabels()] == [f"{count})" for count in counts]
+    plt.close(ax.figure)
     assert any((nets["with"].state_dict()[k] != v).any() for k, v in nets["without"].state_dict().items())
     rows = overview(tmp_path)
     assert rows["training"].tolist() == ["with", "without"] and "| with |" in readme(rows)

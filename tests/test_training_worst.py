@@ -83,6 +83,8 @@ def test_the_picture_names_error_truth_scores_file_and_time(data, tmp_path, caps
     for said in (f"{first['error']}: {first['label']} {first['probability']:.2f}", f"truth: {first['truth']}", f"{first['recording']} at {first['start_s']:.1f} s"):
         assert said in title
     assert any("ECHO" in t.get_text() and "Boat" in t.get_text() for t in grid[0, 0].texts) and grid[0, 0].images
+    long = "sanctsound/SanctSound_CI05_01_LFAsonar_20181109T202439Z.flac"
+    assert figures.wrapped(long).replace("\n", "") == long and max(map(len, figures.wrapped(long).splitlines())) <= 32 and figures.wrapped("a/b.wav") == "a/b.wav"
     assert figures.show_worst(worst.iloc[:0], tmp_path) is None and "No errors" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ def clip_rows(metrics: dict, labels: tuple) -> list[list[str]]:
             low, high = m["interval"]["macro_average_precision"]
             best = m.get("best_label", {}).get("macro_f1")
             rows.append([name, method, f"{number(m['macro']['average_precision'])} ({number(low, 2)} to {number(high, 2)})", number(m["macro"]["roc_auc"]),
-                         number(m["macro"]["f1"]), number(best)])
+                         number(m["macro"]["f1"]), *([number(best)] if best is not None else [])])
     return rows
 
 
@@ -46,7 +46,7 @@ def clip_model_card(model_id: str, model, net, experiment: Experiment, metrics: 
             f"{label} {number(network['within_folds'][label]['roc_auc'])} ({', '.join(number(r['roc_auc'], 2) for r in network['within_folds'][label]['folds'])}; baseline "
             f"{number(judged['baseline']['within_folds'][label]['roc_auc'])})" for label in labels) + ".", "",
         "## Beside it", "", "baseline: picture statistics and a logistic regression, same folds. Intervals (95 %) are over groups.", "",
-        table(["variant", "method", "macro AP", "macro ROC AUC", "macro F1", "macro F1, best label"], clip_rows(metrics, labels)), "",
+        table(["variant", "method", "macro AP", "macro ROC AUC", "macro F1", *(["macro F1, best label"] if judged["network"].get("best_label") else [])], clip_rows(metrics, labels)), "",
         "## Thresholds of the model that is kept", "", "It was trained on all clips; calibration and thresholds are from the clips judged out of fold.", "",
         table(["label", "window", "on", "off"], [[label, *(number(model.thresholds[label][key]) for key in ("window", "on", "off"))] for label in labels]), "",
         "## Use and limits", "",

@@ -70,11 +70,11 @@ def verdict_table(metrics: dict) -> pd.DataFrame:
 
 
 def label_table(network: dict, labels: tuple) -> pd.DataFrame:
-    """A row per label."""
+    """A row per label; `precision_at_1%`: what the threshold's precision would be if one clip in a hundred carried the label."""
     names = ["positives", "groups_positive", "average_precision", "roc_auc", "f1", "precision", "recall", "precision_at_1%", "precision_at_10%", "calibration_error"]
     within = network.get("within_folds", {})
     return pd.DataFrame({label: {name: network[label][name] for name in names} | {f"{name}, mean of folds": within.get(label, {}).get(name, np.nan) for name in ("average_precision", "roc_auc")}
-                         for label in labels}).T.astype(float)
+                         for label in labels}).T.astype(float).astype({"positives": int, "groups_positive": int})
 
 
 def plot_precision_recall(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None):
@@ -92,8 +92,7 @@ def plot_precision_recall(predictions: pd.DataFrame, labels: tuple, pool: str, a
                 ax.plot(recall, precision, STYLES[method], color=colours[label], label=label if method == "network" else None)
     ax.plot([], [], ":", color="0.4", label="baseline")
     ax.set(xlabel="recall of clips", ylabel="precision of clips", xlim=(0, 1.01), ylim=(0, 1.02))
-    ax.legend(fontsize=8)
-    return ax
+    return legend_beside(ax, labels)
 
 
 def plot_reliability(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None, bins: int = 5):
@@ -104,7 +103,13 @@ def plot_reliability(predictions: pd.DataFrame, labels: tuple, pool: str, ax=Non
         rows = reliability(clips[f"prob_{label}"].to_numpy(), clips[f"target_{label}"].to_numpy(), bins)
         ax.plot([r["mean_probability"] for r in rows], [r["share_positive"] for r in rows], "o-", ms=4, label=label, color=colours[label])
     ax.set(xlabel="predicted probability", ylabel="share of clips that carry the label", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize=8)
+    return legend_beside(ax, labels)
+
+
+def legend_beside(ax, labels: tuple):
+    """A legend within the axes for few labels; for many, which would cover the curves, below them."""
+    few = len(labels) <= 4
+    ax.legend(fontsize=8, **({} if few else {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncol": 2, "frameon": False}))
     return ax
 
 
@@ -117,7 +122,8 @@ def plot_claims(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None, mo
     counts = clips["raw"].value_counts().head(most)
     shares = claimed.groupby(clips["raw"]).mean().loc[counts.index]
     shares.index = [f"{name} ({count})" for name, count in counts.items()]
-    ax = axes(ax, (1.4 * len(labels) + 4, 0.28 * len(shares) + 1.6))
+    many = len(labels) > 4  # their names stand upright below, and need the room
+    ax = axes(ax, ((0.75 if many else 1.4) * len(labels) + 4, 0.3 * len(shares) + (3.4 if many else 1.6)))
     seaborn.heatmap(shares, annot=True, fmt=".2f", vmin=0, vmax=1, cmap="Blues", ax=ax, cbar_kws={"label": "share of the row's clips"})
     ax.set(xlabel="label given", ylabel="what the clips are (clips)")
     return ax
@@ -125,7 +131,7 @@ def plot_claims(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None, mo
 
 def plot_groups(predictions: pd.DataFrame, labels: tuple, pool: str, ax=None):
     """Mean probability of each group's clips for each label, groups that carry it apart from those that do not."""
-    ax, clips, rng = axes(ax, (1.6 * len(labels) + 3, 4.4)), pooled(predictions, labels, pool), np.random.default_rng(0)
+    ax, clips, rng = axes(ax, (min(1.6 * len(labels) + 3, 13), 4.4)), pooled(predictions, labels, pool), np.random.default_rng(0)
     for k, label in enumerate(labels):
         for carries, colour, offset in ((1, "tab:blue", -0.18), (0, "0.6", 0.18)):
             means = clips[clips[f"target_{label}"] == carries].groupby("group")[f"prob_{label}"].mean()

@@ -195,6 +195,8 @@ def plot_paired(verdict: dict, ax=None):
         ax.plot(row["difference"], y, "o", color=colour, ms=7 if name.startswith("macro") else 5)
     ax.axvline(0, color="0.3", lw=1)
     ax.set_yticks(at, table.index)
-    ax.set(xlabel=f"{verdict['one']} less {verdict['other']} (95 % over {verdict['groups']} {'recordings' if verdict['unit'] == 'windows' else 'groups'})", ylim=(-0.7, len(table) - 0.3))
+    own = f"{verdict['one']}, "  # "NAME, baseline" beside NAME
+    other = f"its {verdict['other'].removeprefix(own)}" if verdict["other"].startswith(own) else verdict["other"]
+    ax.set(xlabel=f"{verdict['one']} less {other}\n(95 % interval over {verdict['groups']} {'recordings' if verdict['unit'] == 'windows' else 'groups'})", ylim=(-0.7, len(table) - 0.3))
     ax.grid(axis="x", alpha=0.3)
     return ax

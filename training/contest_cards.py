@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from training.data_card import leak_line
 from training.model_card import number, table
 from training.spec import Experiment
 
@@ -76,5 +77,5 @@ def contest_data_card(experiment: Experiment, clips: pd.DataFrame) -> str:
             "Clips carry no times: that consecutive numbers are neighbours is taken from the sequel of the contest. Some labels are wrong, as the contest's forum says.")
     return "\n".join([f"# Data of {experiment.name}", "", made, "", table(["what is in them", "clips", "groups", "minutes"], rows), "",
                       "## Parted", "", f"By `{experiment.split.by}` ({'the simulated hour' if simulated else 'a block of consecutive numbers'}) into {experiment.split.folds} folds: no group, no copy of a "
-                      "clip and no noised twin lies on two sides (looked for before training; clips with the same samples too). A quarter of the groups outside the test fold chooses epoch, calibration and threshold.", "",
+                      "clip and no noised twin lies on two sides (looked for before training; clips with the same samples too). A quarter of the groups outside the test fold chooses epoch, calibration and threshold." + leak_line(experiment), "",
                       "## Known weaknesses", "", weak, ""])

@@ -24,7 +24,7 @@ def show_contest(data: DataSet, profile: Profile, count: int = 8, seed: int = 0)
     """Clips as the network sees them: the first half with an up-call, then one of each other content in turn, from groups drawn at random."""
     import matplotlib.pyplot as plt
 
-    rng, manifest = np.random.default_rng(seed), data.manifest
+    rng, manifest, masked = np.random.default_rng(seed), data.manifest, False
     others = sorted(set(manifest.loc[manifest["name"] == "", "raw"])) or [""]
     figure, grid = plt.subplots(2, count // 2, figsize=(2.7 * (count // 2), 5.4), layout="constrained", sharex=True, sharey=True)
     for k, ax in enumerate(grid.flat):
@@ -34,13 +34,14 @@ def show_contest(data: DataSet, profile: Profile, count: int = 8, seed: int = 0)
         row = rows.iloc[[int(rng.integers(len(rows)))]]
         picture = normalise(data.windows(row), profile)[0]
         picture = np.where(picture <= profile.normalisation["masked"], np.nan, picture)
+        masked |= bool(np.isnan(picture).any())
         drawn = ax.imshow(picture.T, origin="lower", aspect="auto", cmap="magma", extent=(0, profile.window_s, 0, profile.n_bands), interpolation="nearest")
         ax.set_facecolor("0.85")
         ax.set_title(f"{row['raw'].iloc[0]}\n{row['recording'].iloc[0].split('/')[-1]}, {row['group'].iloc[0].split('/')[-1]}", fontsize=8)
         frequency_ticks(ax, profile)
         figure.colorbar(drawn, ax=ax, shrink=0.8)
-    figure.supxlabel(f"time, s (colour: input of the network, {profile.normalisation.get('scale_db', 1):g} dB a unit)")
-    figure.supylabel("frequency, kHz (grey: masked)")
+    figure.supxlabel(f"time (s); colour: input of the network, {profile.normalisation.get('scale_db', 1):g} dB a unit")
+    figure.supylabel("frequency (kHz)" + ("; grey: above what was recorded" if masked else ""))
     return grid
 
 
@@ -75,9 +76,9 @@ def plot_variants(metrics: dict, ax=None):
         ax.axvline(auc, color="0.6", lw=1, ls=("-", "--", ":")[k], label=f"{name}, {auc} (published, not grouped)")
     ax.plot([], [], "x", color="0.3", label="baseline")
     lowest = min([0.5] + [v["network"]["interval"]["macro_roc_auc"][0] - 0.02 for v in metrics["variants"].values()])
-    ax.set(xlabel="ROC AUC of clips, 95 % over groups", xlim=(lowest, 1.005), ylim=(-0.6, len(names) - 0.4))
+    ax.set(xlabel=f"ROC AUC of {'simulated ' if metrics['simulated'] else ''}clips (95 % interval over groups)", xlim=(lowest, 1.005), ylim=(-0.6, len(names) - 0.4))
     ax.set_yticks(range(len(names))[::-1], names)
-    ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.45, -0.28 if len(names) > 2 else -0.4), ncol=2, frameon=False)
+    ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.45, -0.8 / (0.5 * len(names) + 1)), ncol=2, frameon=False)
     return ax
 
 
@@ -102,7 +103,7 @@ def plot_noised(metrics: dict):
         ax.set_xticks(range(len(levels) + 1), [f"{snr:g}" for snr in levels] + ["none\nadded"])
         ax.set(xlabel=f"{noise} noise: clip's background over it, 50-350 Hz (dB)")
         ax.axhline(0.5, color="0.85", lw=1)
-    grid[0, 0].set_ylabel("ROC AUC of clips, 95 % over groups")
+    grid[0, 0].set_ylabel("ROC AUC of clips (95 % interval over groups)")
     grid[0, 0].legend(fontsize=8)
     return grid
 
@@ -114,5 +115,6 @@ def plot_hours(predictions: pd.DataFrame, label: str, ax=None):
     ax = axes(ax, (5, 4.6))
     ax.plot([0, 1], [0, 1], color="0.85", lw=1)
     ax.plot(of_group["there"], of_group["called"], "o", ms=5, alpha=0.7)
-    ax.set(xlabel="share of the group's clips with an up-call", ylabel="share that is called one", xlim=(-0.02, 1), ylim=(-0.02, 1))
+    ax.set(xlabel="share of the group's clips with an up-call", ylabel="share of them that is called one", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set_title(f"{part['variant'].iloc[0]}: a dot for each group of neighbours", fontsize=10)
     return ax

@@ -7,6 +7,7 @@ import pandas as pd
 from training.ensemble import BASELINE, CLASSES, ENSEMBLE, class_rates, curves, networks_of
 
 COLOURS = {"alexnet": "tab:orange", "vgg16": "tab:green", "resnet50": "tab:red", "densenet121": "tab:purple", BASELINE: "0.6", ENSEMBLE: "tab:blue"}
+MEANING = {"B": "B: true detection", "F": "F: false alarm", "N": "N: nothing"}
 GRID = np.linspace(0.005, 1, 60)  # of recall, or of false alarms, where intervals are taken
 DRAWS = 60
 
@@ -22,8 +23,8 @@ def band(table: pd.DataFrame, name: str, value, group: str = "recording", seed: 
     return np.nanquantile(drawn, [0.025, 0.975], axis=0)
 
 
-def plot_precision_recall(table: pd.DataFrame, ax):
-    """Precision against recall for each network; the ensemble's with its 95 % interval over recordings."""
+def plot_precision_recall(table: pd.DataFrame, ax, legend: bool = True):
+    """Precision against recall for each network; the ensemble's with its 95 % interval over recordings (shaded)."""
     def best_from(points):  # the highest precision that still reaches a recall
         return np.array([points["precision"][points["recall"] >= recall - 1e-9].max(initial=0.0) for recall in GRID])
 
@@ -32,12 +33,13 @@ def plot_precision_recall(table: pd.DataFrame, ax):
     for name in networks_of(table):
         points = curves(table, name)
         ax.step(points["recall"], points["precision"], where="post", label=name, **style(name))
-    ax.set(xlabel="recall of B", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-    ax.legend(loc="best", fontsize=8)
+    ax.set(xlabel="recall of B", ylabel="precision of B", xlim=(0, 1.01), ylim=(0, 1.02))
+    if legend:
+        ax.legend(loc="best", fontsize=8)
     return ax
 
 
-def plot_roc(table: pd.DataFrame, ax):
+def plot_roc(table: pd.DataFrame, ax, legend: bool = True):
     """True-positive share against false-positive share, which is drawn on a logarithmic axis: few false alarms are what matters."""
     least = 0.5 / max(int((table["target"] == 0).sum()), 1)
     grid = np.geomspace(least, 1, 60)
@@ -51,7 +53,8 @@ def plot_roc(table: pd.DataFrame, ax):
         points = curves(table, name)
         ax.step(np.maximum(points["false_rate"], least), points["true_rate"], where="post", label=name, **style(name))
     ax.set(xlabel="share of F and N called B", ylabel="share of B called B", xscale="log", xlim=(least, 1), ylim=(0, 1.02))
-    ax.legend(loc="best", fontsize=8)
+    if legend:
+        ax.legend(loc="best", fontsize=8)
     return ax
 
 
@@ -62,7 +65,7 @@ def plot_classes(table: pd.DataFrame, ax):
     for k, name in enumerate(names):
         right = class_rates(table, name)["right"].reindex(list(CLASSES))
         ax.bar(np.arange(len(CLASSES)) + (k - (len(names) - 1) / 2) * wide, right, wide * 0.9, label=name, color=COLOURS.get(name))
-    ax.set(xticks=range(len(CLASSES)), xticklabels=["B found", "F rejected", "N rejected"], ylabel="share", ylim=(0, 1))
+    ax.set(xticks=range(len(CLASSES)), xticklabels=["B found", "F rejected", "N rejected"], ylabel="share of the class called right", ylim=(0, 1.02))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return ax
 
@@ -80,7 +83,7 @@ def plot_examples(data, rows: pd.DataFrame, axes):
             ax.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
             ax.minorticks_off()
             ax.set_ylim(edges_hz[0] / 1000, edges_hz[-1] / 1000)
-        line[0].set_ylabel(f"{name}: frequency (kHz)")
+        line[0].set_ylabel(f"{MEANING[name]}\nfrequency (kHz)")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
     return axes
@@ -89,9 +92,10 @@ def plot_examples(data, rows: pd.DataFrame, axes):
 def plot_moorings(judged: dict, ax):
     """Average precision of each network at each mooring; `judged` a split of `detection_verdict.metrics_of`."""
     places = list(judged["moorings"])
-    for name in judged["moorings"][places[0]]:
+    names = list(judged["moorings"][places[0]])
+    for k, name in enumerate(names):  # side by side, so that none hides another
         heights = [judged["moorings"][place][name]["average_precision"] for place in places]
-        ax.plot(range(len(places)), [np.nan if h is None else h for h in heights], "s" if name == ENSEMBLE else "x" if name == BASELINE else "o", label=name, color=COLOURS.get(name), ms=7)
+        ax.plot(np.arange(len(places)) + 0.07 * (k - (len(names) - 1) / 2), [np.nan if h is None else h for h in heights], "s" if name == ENSEMBLE else "x" if name == BASELINE else "o", label=name, color=COLOURS.get(name), ms=7)
     ax.set(xticks=range(len(places)), xticklabels=places, xlim=(-0.5, len(places) - 0.5), ylim=(0, 1.02), xlabel="mooring that was left out", ylabel="average precision of B")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return ax
@@ -115,12 +119,14 @@ def plot_presence(scores: pd.DataFrame, limit: float, axes):
     """Two axes: the ensemble's probability of every window in the order of time, what is called B marked; and the share of called windows by day and site."""
     top, below = axes
     scores = scores.sort_values(["site", "recording", "start_s"], ignore_index=True)
-    prob, hours = scores[f"prob_{ENSEMBLE}"], scores["new_s"].cumsum() / 3600
+    prob, listened = scores[f"prob_{ENSEMBLE}"], scores["new_s"].cumsum()
+    unit, seconds = ("hours", 3600) if listened.max() > 5400 else ("minutes", 60)
+    hours = listened / seconds
     top.plot(hours, prob, color="0.6", lw=0.6)
     called = prob >= limit
     top.plot(hours[called], prob[called], ".", color=COLOURS[ENSEMBLE], ms=4, label="called B")
     top.axhline(limit, color="k", lw=0.8, ls="--", label=f"limit {limit:.2f}")
-    top.set(xlabel="hours listened", ylabel="probability of B", ylim=(0, 1.02))
+    top.set(xlabel=f"time listened ({unit})", ylabel="probability of B", ylim=(0, 1.02))
     top.legend(fontsize=8, loc="upper right")
     by = scores.assign(called=called, day=scores["start_utc"].dt.strftime("%Y-%m-%d")).groupby(["site", "day"])["called"].mean()
     below.bar(range(len(by)), by, color=COLOURS[ENSEMBLE], width=0.6)

@@ -11,6 +11,12 @@ from training.model_card import number, table
 from training.spec import Experiment
 
 
+STUDIES = {  # studies that part the windows by themselves, across the splits of the table
+    "leak": "All windows are put together and parted anew, twice: into {folds} folds by `{by}`, where no {by} is in two splits; and row by row, **which leaks**: windows of one recording lie on both sides.",
+    "sites": "For each site in turn: trained and tuned at the other sites, tested at it; of its own training windows none, 50, 100 or 250 are added. Deployments of different seeds: no deployment is in two splits.",
+}
+
+
 def window_data_card(experiment: Experiment, data: DataSet) -> str:
     """Markdown text for windows of recordings, simulated or annotated."""
     manifest, labels = data.manifest, data.profile.labels
@@ -35,6 +41,8 @@ def window_data_card(experiment: Experiment, data: DataSet) -> str:
 def parted_line(experiment: Experiment, simulated: bool) -> str:
     """How the recordings came to their sides, in a sentence."""
     split = experiment.split
+    if experiment.study in ("leak", "sites"):
+        return STUDIES[experiment.study].format(by=split.by, folds=split.folds)
     if simulated:
         return "Deployments of different seeds: no deployment is in two splits."
     return {"given": "By the column `split` of the user's table of recordings.", "rows": "Row by row, **which leaks**: neighbouring windows lie on both sides.",
@@ -62,12 +70,19 @@ def clip_data_card(experiment: Experiment, clips: pd.DataFrame) -> str:
     return "\n".join([
         f"# Data of {experiment.name}", "",
         table(["label", "folder", "clips", "groups", "minutes", "rates, kHz", "what they were called"], rows), "",
-        "## Parted", "", f"By `{experiment.split.by}` into {experiment.split.folds} folds ({experiment.split.kind}): no {experiment.split.by} lies in two folds.", "",
+        "## Parted", "", f"By `{experiment.split.by}` into {experiment.split.folds} folds ({experiment.split.kind}): no {experiment.split.by} lies in two folds."
+        + leak_line(experiment), "",
         *joined_lines(clips),
         "## Left out", "", ", ".join(f"{what}: {count}" for what, count in left_out.items()) or "nothing", "",
         "## Known weaknesses", "",
         "A clip carries its label throughout, although parts of it may be silent. Recorders, decades and recordists differ between species, so a method can do well "
         "by knowing the recorder: only figures on other groups say anything. Clips are read at their own rate and looked at in the common band only.", ""])
+
+
+def leak_line(experiment: Experiment) -> str:
+    """A sentence on the variants that are named a leak, for which what was just said does not hold; nothing where there are none."""
+    leaks = [f"`{name}`" for name in experiment.variants if "leak" in name]
+    return f" Not so {', '.join(leaks)}: parted otherwise, to show what that does." if leaks else ""
 
 
 def joined_lines(clips: pd.DataFrame) -> list[str]:

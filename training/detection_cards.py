@@ -39,7 +39,8 @@ def detection_model_card(experiment: Experiment, asked: Detections, made: SavedE
     if "new_deployment" in metrics:
         new = metrics["new_deployment"]
         lines += ["## A mooring that nobody checked", "", f"{new['windows']} windows of {asked.new}: {new['calls']['reached']} of {new['calls']['calls']} audible calls touched, "
-                  f"{number(new['false_windows_per_empty_hour'], 0)} false windows in an hour without calls ({number(new['empty_hours'], 2)} h).", ""]
+                  f"{new['false_windows']} false window{'' if new['false_windows'] == 1 else 's'} in {60 * new['empty_hours']:.1f} minutes without calls"
+                  + (f" ({number(new['false_windows_per_empty_hour'], 0)} an hour)." if new["empty_hours"] >= 1 else ": too little sound to speak of a rate."), ""]
     if "real" in metrics:
         lines += ["## Real sound", "", *(f"- {kind}: {number(100 * m['of'][ENSEMBLE]['share_of_clips'], 0)} % of {m['clips']} clips called B, {number(100 * m['of'][ENSEMBLE]['share_of_windows'], 0)} % of "
                                          f"{m['windows']} windows" for kind, m in metrics["real"].items() if kind != "roc_auc"),

@@ -111,8 +111,8 @@ def split_table(metrics: dict) -> pd.DataFrame:
             m = judged[network]
             rows.append({"split": split, "network": network} | {f"{c} {what}": m["classes"][c]["right"] for c, what in (("B", "found"), ("F", "rejected"), ("N", "rejected"))}
                         | {"precision": m["precision"], "of B and F alone": m["precision_without_N"], "recall": m["recall"], "F1": m["f1"], "AP": m["average_precision"],
-                           "AP from": m["interval"]["average_precision"][0], "to": m["interval"]["average_precision"][1], "ROC AUC": m["roc_auc"],
-                           "AUC from": m["interval"]["roc_auc"][0], " to": m["interval"]["roc_auc"][1], "log-loss": m["log_loss"]})
+                           "AP from": m["interval"]["average_precision"][0], "AP to": m["interval"]["average_precision"][1], "ROC AUC": m["roc_auc"],
+                           "AUC from": m["interval"]["roc_auc"][0], "AUC to": m["interval"]["roc_auc"][1], "log-loss": m["log_loss"]})
     return pd.DataFrame(rows).set_index(["split", "network"]).astype(float)
 
 
@@ -126,6 +126,16 @@ def overview_row(judged: dict) -> dict:
 
 def real_table(metrics: dict) -> pd.DataFrame:
     """A row for each kind of real sound and network: clips, groups, share of the clips called B with its interval, share of the windows."""
-    rows = [{"sound": kind, "network": network, "clips": m["clips"], "groups": m["groups"], "clips called B": own["share_of_clips"], "from": own["interval"][0], "to": own["interval"][1],
-             "windows called B": own["share_of_windows"]} for kind, m in metrics["real"].items() if kind != "roc_auc" for network, own in m["of"].items()]
+    rows = [{"sound": kind, "network": network, "clips": m["clips"], "groups": m["groups"], "share of clips called B": own["share_of_clips"], "from": own["interval"][0], "to": own["interval"][1],
+             "share of windows called B": own["share_of_windows"]} for kind, m in metrics["real"].items() if kind != "roc_auc" for network, own in m["of"].items()]
     return pd.DataFrame(rows).set_index(["sound", "network"])
+
+
+def new_table(metrics: dict) -> pd.DataFrame:
+    """The figures of the new deployment, one a row; false windows by the hour only where an hour without calls was heard."""
+    new = metrics["new_deployment"]
+    rows = {"windows": new["windows"], "audible calls": new["calls"]["calls"], "of them touched by a window called B": new["calls"]["reached"],
+            "windows called B without a call": new["false_windows"], "minutes without calls": f"{60 * new['empty_hours']:.1f}"}
+    if new["empty_hours"] >= 1:
+        rows["false windows per empty hour"] = f"{new['false_windows_per_empty_hour']:.1f}"
+    return pd.Series(rows, name="figure").astype(str).to_frame()

@@ -1,6 +1,8 @@
 """Figures of the training notebook. Each takes data (and axes, if given) and returns its axes."""
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -135,7 +137,7 @@ def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
         print(not_kept(folder) if kept is None else "No errors at these thresholds.")
         return None
     lines = [part.iloc[k:k + columns] for _, part in worst.groupby(["label", "error"], sort=False) for k in range(0, len(part), columns)]  # a line for each label and kind of error
-    if len(lines) * columns > 2 * len(worst):  # many labels with an error or two each
+    if len(lines) * columns > 1.6 * len(worst):  # many labels with an error or two each
         lines = [worst.iloc[k:k + columns] for k in range(0, len(worst), columns)]
     figure, grid = plt.subplots(len(lines), columns, figsize=(3.3 * columns, 2.75 * len(lines)), layout="constrained", squeeze=False, dpi=80)
     for axes_of_line, part in zip(grid, lines):
@@ -143,7 +145,7 @@ def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
             ax.axis("off")
         for ax, row in zip(axes_of_line, part.to_dict("records")):
             draw_error(ax, row, kept)
-    figure.supxlabel("time in the recording (s)", fontsize=10)
+    figure.supxlabel("time in the recording (s); dashed: the window; colours span the levels in the corner (dB re 1 µPa²/Hz, true only for a known hydrophone and gain)", fontsize=9)
     figure.supylabel("frequency (kHz)", fontsize=10)
     return grid
 
@@ -154,7 +156,8 @@ def draw_error(ax, row: dict, kept):
 
     scores = " ".join(f"{key.removeprefix('prob_')} {value:.2f}" for key, value in row.items() if key.startswith("prob_") and np.isfinite(value))
     snr = f", {row['snr_db']:.0f} dB SNR" if np.isfinite(row.get("snr_db", np.nan)) else ""
-    ax.set_title(f"{row['error']}: {row['label']} {row['probability']:.2f} (from {row['limit']:.2f}){snr}\ntruth: {row['truth']}\n{wrapped(row['recording'])} at {row['start_s']:.1f} s", fontsize=8)
+    said = f"{row['error']}: {row['label']} {row['probability']:.2f} (limit\u00a0{row['limit']:.2f}){snr}"
+    ax.set_title("\n".join([*textwrap.wrap(said, 42), *textwrap.wrap(f"truth: {row['truth']}", 42), f"{wrapped(row['recording'])} at {row['start_s']:.1f} s"]), fontsize=8)
     number = kept.of(row["recording"], row["start_s"])
     if number is None:
         ax.text(0.5, 0.5, "picture not kept", ha="center", transform=ax.transAxes, fontsize=8)
@@ -184,8 +187,8 @@ def band_ticks(ax, band_hz: np.ndarray, hz=(20, 50, 100, 200, 500, 1e3, 2e3, 5e3
 
 
 def wrapped(name: str, longest: int = 32) -> str:
-    """A recording's name in lines that fit above a picture, cut at its folders."""
-    if len(name) <= longest or "/" not in name:
-        return name if len(name) <= longest else f"{name[:longest]}\n{name[longest:]}"
-    folder, file = name.rsplit("/", 1)
-    return f"{folder}/\n{file}"
+    """A recording's name in lines that fit above a picture, cut at its folders, and within a name that is longer than a line."""
+    if len(name) <= longest:
+        return name
+    folder, _, file = name.rpartition("/")
+    return "\n".join(([f"{folder}/"] if folder else []) + [file[k:k + longest] for k in range(0, len(file), longest)])

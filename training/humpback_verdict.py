@@ -127,8 +127,8 @@ def conclusion(metrics: dict) -> str:
     gains = [r for r in metrics.get("gains", {}).get("means", [])]
     told = ""
     if gains:
-        best = max(gains, key=lambda r: r["si_sdr_gain_db"])
-        told = f"On known mixtures the largest gain is {best['si_sdr_gain_db']:+.1f} dB ({NAMES[best['how']]}, at {best['snr_db']:g} dB). "
+        best, least = (end(gains, key=lambda r: r["si_sdr_gain_db"]) for end in (max, min))
+        told = f"On known mixtures the largest gain is {best['si_sdr_gain_db']:+.1f} dB ({NAMES[best['how']]}, at {best['snr_db']:g} dB), the least {least['si_sdr_gain_db']:+.1f} dB ({NAMES[least['how']]}, at {least['snr_db']:g} dB). "
     if not helps:
         verdict = "**Denoising does not demonstrably help the classifier**: in none of the comparisons does the interval of the difference in macro F1 lie above 0" + (
             f"; in {len(harms)} of {len(rows)} it lies below 0." if harms else ".")

@@ -24,7 +24,7 @@ def plot_study(metrics: dict, ax=None):
     ax.errorbar(value, at, xerr=spread, fmt="o", capsize=3, label="network")
     ax.plot(table["baseline AP"], at, "x", color="0.5", label="baseline")
     ax.set_yticks(at, table.index)
-    ax.set(xlabel="macro average precision of windows", xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4))
+    ax.set(xlabel=f"macro average precision of {'simulated ' if metrics['simulated'] else ''}windows\n(95 % interval over recordings)", xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4))
     ax.legend(fontsize=8)
     return ax
 
@@ -46,7 +46,7 @@ def plot_sizes(metrics: dict, ax=None):
         for one, x in zip(ax, (sizes["kB"], sizes["windows per s"])):
             one.errorbar(x, f1, [[max(0, f1 - low)], [max(0, high - f1)]], fmt="o" if name == network else "^" if "trained" in name else "s", color=colour, capsize=3,
                          mfc=colour if name == network else "white", label=name)
-    ax[0].set(xscale="log", xlabel="size of the network, kB", ylabel="macro F1 of windows")
+    ax[0].set(xscale="log", xlabel="size of the network (kB)", ylabel=f"macro F1 of {'simulated ' if metrics['simulated'] else ''}windows")
     ax[1].set(xscale="log", xlabel="windows per second of one processor")
     for one in ax:
         one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -65,26 +65,38 @@ def plot_paired(metrics: dict, ax=None):
         ax.errorbar(d[0], at + up, xerr=np.maximum(0, [d[0] - d[1], d[2] - d[0]]), fmt="o", capsize=3, label=f"macro {name}")
     ax.axvline(0, color="0.6", lw=1)
     ax.set_yticks(at, [f"{name}\nless {one['other']}" for name, one in found.items()], fontsize=8)
-    ax.set(xlabel="difference on the same windows", ylim=(-0.6, len(found) - 0.4))
+    ax.set(xlabel="difference on the same windows (95 % interval over recordings)", ylim=(-0.6, len(found) - 0.4))
     ax.legend(fontsize=8)
     return ax
 
 
 def plot_snr(metrics: dict, ax=None):
-    """Recall of windows by the call's SNR, mean over the call labels, a line per training."""
+    """Recall of windows by the call's SNR, mean over the call labels, a line per training (int8 in its network's colour, dotted); below each bin the windows with a call, of all labels."""
     ax, labels = axes(ax, (9, 4.2)), call_labels(tuple(metrics["labels"]))
     groups = list(dict.fromkeys(name.split(",")[0] for name in metrics["variants"])) if metrics["study"] == "sites" else []
+    networks = list(dict.fromkeys(name.split(", int8")[0] for name in metrics["variants"]))
+    tested = {tuple(bin["positives"] for label in labels for bin in variant["network"]["recall_by_snr"][label]) for variant in metrics["variants"].values()}
     for k, (name, variant) in enumerate(metrics["variants"].items()):
         by_label = variant["network"]["recall_by_snr"]
         bins = by_label[labels[0]]
         recall = [mean_known([by_label[label][k]["recall"] for label in labels if by_label[label][k]["recall"] is not None]) for k in range(len(bins))]
         names = [f"{b['snr_low_db']:g}–{float(b['snr_high_db']):g}" if np.isfinite(float(b["snr_high_db"])) else f"≥ {b['snr_low_db']:g}" for b in bins]
-        colour, line = (f"C{groups.index(name.split(',')[0])}", (":", "-.", "--", "-")[k % 4]) if groups else (f"C{k}", "-")  # sites by colour, more windows by fuller lines
+        counts = [sum(by_label[label][at]["positives"] for label in labels) for at in range(len(bins))]
+        names = [f"{name}\n({count})" for name, count in zip(names, counts)] if len(tested) == 1 else names
+        network = networks.index(name.split(", int8")[0])
+        colour, line = (f"C{groups.index(name.split(',')[0])}", (":", "-.", "--", "-")[k % 4]) if groups else (f"C{network}", ":" if ", int8" in name else "-")  # sites by colour, more windows by fuller lines
         ax.plot(names, recall, "o", ls=line, color=colour, ms=4, label=name)
-    ax.set(xlabel="signal-to-noise ratio of the call (dB)", ylabel="share of windows found", ylim=(0, 1.02))
+    ax.set(xlabel=f"signal-to-noise ratio of the call (dB){'; in brackets: windows with a call' if len(tested) == 1 else ''}", ylabel="share of windows found", ylim=(0, 1.02))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     ax.figure.set_layout_engine("constrained")
     return ax
+
+
+def shown_table(metrics: dict) -> pd.DataFrame:
+    """`study_table` as a notebook shows it: three decimals, sizes as whole numbers, the interval named."""
+    table = study_table(metrics).rename(columns={"from": "AP from", "to": "AP to"})
+    sizes = [name for name in ("kB", "windows per s", "weights") if name in table]
+    return table.round(3).assign(**{name: table[name].round().astype("Int64") for name in sizes})
 
 
 def label_table(metrics: dict) -> pd.DataFrame:
