@@ -12,7 +12,6 @@ Not found: sound played some 2 % faster or slower, and what is shared for less t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np

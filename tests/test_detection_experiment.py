@@ -11,10 +11,9 @@ import pytest
 
 from tests.toy_sound import noise, put, sweep, write
 from training import score_table
-from training.detection_experiment import folds_of, tables_of
+from training.detection_experiment import tables_of
 from training.detection_settings import SETTINGS, detections_of
 from training.detection_verdict import new_table, read_tables, real_metrics, split_table
-from training.leaks import Leak
 from training.overview import overview, readme
 from training.recompute import differences
 from training.run import write_parameters
