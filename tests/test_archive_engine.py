@@ -111,6 +111,8 @@ def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_pa
                 yield part
                 if n == 0:
                     self.local.processes[0].kill()
+                    self.local.processes[0].wait()
+                    time.sleep(0.2)  # until it is time to look again, however quick the work is
                 if n == 4:
                     signal.raise_signal(signal.SIGINT)
 
