@@ -5,12 +5,12 @@ import numpy as np
 
 from pipeline.denoised import passage_picture
 from pipeline.plots import COLOURS, draw_events
-from spectrogram.windows import TraceJoiner, WindowCutter
 from ROI.detector import explain
 from ROI.plots import plot_bands, plot_boxes
 from spectrogram.generator import Spectrogram, SpectrogramGenerator
 from spectrogram.picture import normalise
 from spectrogram.plots import colour_range
+from spectrogram.windows import TraceJoiner, WindowCutter
 
 PASSAGE_S = 8.0
 CONTEXT_S = 20.0  # on both sides, for the background

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectrogram.windows import WindowCutter
 from spectrogram.chunks import Chunk
 from spectrogram.generator import Piece, SpectrogramGenerator
 from spectrogram.levels import Seconds
 from spectrogram.profile import Profile
 from spectrogram.recording import Recording
+from spectrogram.windows import WindowCutter
 
 
 @dataclass

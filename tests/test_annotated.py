@@ -3,7 +3,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spectrogram.windows import WindowCutter
 from preprocessing.annotated import annotated_dataset, hard_negatives
 from preprocessing.annotations import read_annotations
 from preprocessing.dataset import DataSet, pad_to_windows, targets
@@ -14,6 +13,7 @@ from preprocessing.spans import exhaustive_spans
 from spectrogram import SPECT_GENERATOR
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
+from spectrogram.windows import WindowCutter
 from tests.toy_sound import noise, put, sweep, write
 
 PROFILE = load_profile("beluga")

@@ -29,13 +29,13 @@ from preprocessing.label_map import LabelMap, same_labels
 from preprocessing.recordings import describe, list_recordings
 from preprocessing.splits import grouped_folds, held_out_in_time, leave_one_out
 from spectrogram.profile import Profile, load_profile
-from training.evaluate import VESSEL, call_labels
 from training.deployments import digest
+from training.evaluate import VESSEL, call_labels
 from training.leaks import check_leaks, refuse_leaks
 from training.spec import BadExperiment, Experiment, check_keys
 
 KEYS = ("recordings", "table", "label_column", "label_map", "exhaustive", "looked_for", "carry", "about", "held", "allow", "false_alarms")
-NEAR_HOURS = 24  # more sound than that is compared sample by sample only
+COMPARED_HOURS = 24  # of more sound only exact copies are looked for
 TRUTH = ["recording", "label", "start_s", "end_s", "snr_db", "audible", "kind"]
 
 
@@ -56,7 +56,7 @@ def annotated_data(spec: Experiment, profile: Profile, data_dir: Path) -> DataSe
     if given.get("about"):
         recordings = describe(recordings, placed(given["about"]))
     readable = recordings[recordings["fault"] == ""]
-    same = find_duplicates(readable, near=readable["duration_s"].sum() / 3600 <= NEAR_HOURS)
+    same = find_duplicates(readable, near=readable["duration_s"].sum() / 3600 <= COMPARED_HOURS)
     recordings["split"] = sides(recordings, spec, same)
     groups = ["recording"] if spec.split.kind in ("given", "held_out_in_time") else ["recording", spec.split.by]
     refuse_leaks(check_leaks(recordings, recordings["split"], groups, same), given.get("allow") or ())

@@ -11,11 +11,11 @@ import pandas as pd
 
 from preprocessing.dataset import DataSet
 from spectrogram.windows import joined_peaks
+from training.augment import VESSEL
 from training.metrics import average_precision, bootstrap, counts, mean_known, recall_by_snr, window_metrics
 from training.model import positions_of
 from training.saved import SavedModel
 
-VESSEL = "Boat"
 CHUNK = 512
 
 

@@ -66,7 +66,7 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
     if "site" in test:
         rows = [[site, number(s["macro"]["average_precision"]), number(s["macro"]["f1"])] for site, s in test["site"].items()]
         lines += ["### By site", "", table(["site", "macro AP", "macro F1"], rows), ""]
-    lines += comparison(metrics)
+    lines += comparison(metrics, summary)
     lines += event_lines(metrics, tested)
     lines += ["## Thresholds", "", "On calibrated probability; an event begins at `on` and ends below `off`.", "", table(["label", "window", "on", "off"], thresholds), "",
               "## Use and limits", "",
@@ -86,10 +86,10 @@ def snr_table(by_label: dict, labels: tuple) -> str:
     return table(["SNR, dB", *labels], rows)
 
 
-def comparison(metrics: dict) -> list[str]:
+def comparison(metrics: dict, summary: dict) -> list[str]:
     """Baseline and peer beside the model, where they were computed."""
-    rows = []
-    for key, title in (("test", "this model"), ("peer", "the closest peer's recipe, trained on the same data"), ("baseline", "picture statistics + logistic regression"),
+    rows, epochs = [], summary.get("parameters", {}).get("peer_epochs")
+    for key, title in (("test", "this model"), ("peer", "the closest peer's recipe, trained on the same data" + (f" for at most {epochs} epochs" if epochs else "")), ("baseline", "picture statistics + logistic regression"),
                        ("int8", "this model in int8, trained on for it (model_int8.onnx)")):
         if key in metrics:
             m = metrics[key]
