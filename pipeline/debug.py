@@ -105,7 +105,7 @@ def steps_figure(result, model, thresholds: dict, at_s: float, way=None):
     boxes = result.regions[(result.regions["start_s"] < end_s) & (result.regions["end_s"] > start_s)]
     plot_boxes(axes[3], boxes, show_snr=True)
     axes[3].set_title("Excess over the background and the regions of interest", loc="left", fontsize=10)
-    seen_db = wide.picture_db[here] if way is None else passage_picture(generator, recording, way, start_s, end_s, CONTEXT_S)
+    seen_db = passage_picture(generator, recording, way, start_s, end_s, CONTEXT_S)
     _model_picture(axes[4], seen_db, profile, start_s)
     _probabilities(axes[5], result, model, thresholds, seen_db, start_s, end_s)
     top_khz = _top_khz(profile, recording.nyquist_hz)
@@ -131,7 +131,7 @@ def _model_picture(ax, picture_db, profile, start_s):
     shown = len(seen) * size
     if shown < len(picture_db):
         seen.append(windows[-1][size - (len(picture_db) - shown):])
-    n, seen = len(seen), np.concatenate(seen)[:len(picture_db)]
+    n, seen = len(seen), np.concatenate(seen)[:len(picture_db), :profile.n_bands]
     plot_bands(ax, seen, profile, start_s, label="model input", vmin=profile.normalisation["low"] / 2, vmax=profile.normalisation["high"] / 2)
     for k in range(1, n):
         ax.axvline(start_s + k * profile.window_s, color="white", linewidth=0.6)

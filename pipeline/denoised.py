@@ -15,6 +15,7 @@ from itertools import tee
 
 import numpy as np
 
+from spectrogram.background import contrast_db
 from spectrogram.chunks import Chunk, cut_chunks
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
@@ -69,12 +70,15 @@ def beside(generator: SpectrogramGenerator, recording: Recording, way, block_s: 
 
 
 def passage_picture(generator: SpectrogramGenerator, recording: Recording, way, start_s: float, end_s: float, context_s: float = 20.0) -> np.ndarray:
-    """(frames, bands) dB: the model's picture of a passage, to look at; the denoiser is given `context_s` around it."""
-    from preprocessing.denoise import denoise
-
+    """(frames, columns) dB: the model's picture of a passage, to look at; denoiser (None: no one) and background are given `context_s` around it."""
     first_s, rate_hz = int(max(0.0, start_s - context_s)), recording.sample_rate_hz
     end = generator.front_end(rate_hz)
-    sound = denoise(recording.read(first_s, min(recording.duration_s, end_s + context_s)), way, rate_hz)
-    picture = np.concatenate([generator.process(chunk, rate_hz, recording.sensitivity_db).picture_db for chunk in cut_chunks(sound, rate_hz, end.before, end.after)])
-    frame_rate = generator.profile.frame_rate_hz
+    sound = recording.read(first_s, min(recording.duration_s, end_s + context_s))
+    blocks = [sound]
+    if way is not None:
+        from preprocessing.denoise import denoise
+
+        blocks = denoise(sound, way, rate_hz)
+    picture = np.concatenate([generator.process(chunk, rate_hz, recording.sensitivity_db).picture_db for chunk in cut_chunks(blocks, rate_hz, end.before, end.after)])
+    frame_rate, picture = generator.profile.frame_rate_hz, contrast_db(picture, generator.profile)
     return picture[round((start_s - first_s) * frame_rate):round((end_s - first_s) * frame_rate)]

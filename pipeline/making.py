@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectrogram.chunks import Chunk
+from spectrogram.background import REACH, SEGMENT_S, ContrastStream, has_contrast
+from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import Piece, SpectrogramGenerator
 from spectrogram.levels import Seconds
 from spectrogram.profile import Profile
@@ -24,12 +25,13 @@ from spectrogram.windows import WindowCutter
 class Made:
     """What is made of one chunk.
 
-    psd (frames, bands), coarse_psd, seconds, final : as in `spectrogram.generator.Piece`. window_prob (n, labels), position_prob (n, labels, positions) : the model's
+    psd (frames, bands), coarse_psd, crest (frames, blocks), seconds, final : as in `spectrogram.generator.Piece`. window_prob (n, labels), position_prob (n, labels, positions) : the model's
     answers for the n windows that end in the chunk.
     """
 
     psd: np.ndarray
     coarse_psd: np.ndarray
+    crest: np.ndarray
     seconds: Seconds
     final: bool
     window_prob: np.ndarray
@@ -42,23 +44,33 @@ def make(recording: Recording, model, chunks: Iterable[tuple[Chunk, Chunk | None
     Parameters
     ----------
     chunks : each with the same seconds denoised for the model, or None (`pipeline.denoised.beside`).
-    first : chunk from which on something is wanted. The one before has to be among the chunks: windows reach back into it.
+    first : chunk from which on something is wanted. As many before as `chunks_around` says have to be among the chunks: windows and background reach
+        back into them.
     """
-    cutter, waiting = WindowCutter(model.profile), deque()
+    cutter, contrast, waiting = WindowCutter(model.profile), ContrastStream(model.profile), deque()
     for index, piece, seen_db in _pieces(recording, generator_of(model.profile), chunks, pool, ahead):
-        if index < first:
-            cutter.begin_after(seen_db, piece.first_frame)
-            continue
-        windows = cutter.push(seen_db, piece.final)
-        waiting.append((piece, pool.submit(model.predict, windows, overlapping=True)))
-        if len(waiting) > 2:
-            yield _made(*waiting.popleft())
+        for picture_db, (index, piece) in contrast.push(seen_db, (index, piece), piece.final):
+            if index < first:
+                cutter.begin_after(picture_db, piece.first_frame)
+                continue
+            windows = cutter.push(picture_db, piece.final)
+            waiting.append((piece, pool.submit(model.predict, windows, overlapping=True)))
+            if len(waiting) > 2:
+                yield _made(*waiting.popleft())
     while waiting:
         yield _made(*waiting.popleft())
 
 
+def chunks_around(profile: Profile) -> tuple[int, int]:
+    """Chunks before and after a stretch without which its windows are not what they are in the whole recording."""
+    if not has_contrast(profile):
+        return 1, 0
+    reach = -(-REACH * SEGMENT_S // CHUNK_S)
+    return 1 + reach, reach
+
+
 def _made(piece: Piece, prediction) -> Made:
-    return Made(piece.psd, piece.coarse_psd, piece.seconds, piece.final, *prediction.result())
+    return Made(piece.psd, piece.coarse_psd, piece.crest, piece.seconds, piece.final, *prediction.result())
 
 
 def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool: Executor, ahead: int) -> Iterator[tuple[int, Piece, np.ndarray]]:

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from pipeline.joining import Joiner
-from pipeline.making import Made, generator_of, make
+from pipeline.making import Made, chunks_around, generator_of, make
 from pipeline.pool import HelpingPool
 from pipeline.result import PipelineResult
 from spectrogram.chunks import CHUNK_S, Chunk
@@ -88,14 +88,15 @@ class Counting(Recording):
         self._note_what_was_read()
 
     def chunks_of(self, stretch: Stretch, generator: SpectrogramGenerator) -> Iterator[tuple[Chunk, None]]:
-        """The stretch's chunks, and before them the one before: its picture is needed. What lies outside the stretch is not counted.
+        """The stretch's chunks, and those around it whose pictures are needed. What lies outside the stretch is not counted.
 
         Raises
         ------
         OSError, soundfile.LibsndfileError
             where the file cannot be read.
         """
-        wanted = max(0, stretch.first - 1)
+        before, after = chunks_around(generator.profile)
+        wanted = max(0, stretch.first - before)
         self._begin, self._stretch = max(0, wanted - 1), stretch  # and one more, for the margin
         size = CHUNK_S * self.sample_rate_hz
         for chunk in generator.chunks(self):
@@ -103,7 +104,7 @@ class Counting(Recording):
             chunk = replace(chunk, index=chunk.index + self._begin, origin=chunk.origin + moved, first=chunk.first + moved, last=chunk.last + moved)
             if chunk.index >= wanted:
                 yield chunk, None
-            if chunk.index == stretch.last - 1:
+            if chunk.index == stretch.last - 1 + after:
                 return
 
     def raw_blocks(self, block_s: float = CHUNK_S) -> Iterator[np.ndarray]:
@@ -153,7 +154,7 @@ def pack_stretch(stretch: Stretch, opened: Callable[[type], Counting], model, th
 
 def _arrays(made: Made) -> dict[str, np.ndarray]:
     """All that joining needs; `coarse_psd` is made anew from psd."""
-    arrays = {"psd": made.psd, "window_prob": made.window_prob, "position_prob": made.position_prob, "final": np.array(made.final)}
+    arrays = {"psd": made.psd, "crest": made.crest, "window_prob": made.window_prob, "position_prob": made.position_prob, "final": np.array(made.final)}
     return arrays | {f"seconds_{field.name}": getattr(made.seconds, field.name) for field in fields(Seconds)}
 
 
@@ -168,7 +169,7 @@ def read_stretch(path: Path) -> Iterator[Made]:
 
         for k in range(stretch.first, stretch.last):
             psd, seconds = array(k, "psd"), Seconds(*(array(k, f"seconds_{field.name}") for field in fields(Seconds)))
-            yield Made(psd, coarse_mean(psd), seconds, bool(array(k, "final")), array(k, "window_prob"), array(k, "position_prob"))
+            yield Made(psd, coarse_mean(psd), array(k, "crest"), seconds, bool(array(k, "final")), array(k, "window_prob"), array(k, "position_prob"))
 
 
 def stretch_footer(path: Path) -> dict:

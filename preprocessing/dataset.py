@@ -2,8 +2,8 @@
 
 On disk, in the data set's folder (git-ignored, made again at will):
 
-    pictures/NAME.npy    (frames, bands) float32 dB, NaN where masked: the picture of one WHOLE recording, made by the same
-                         generator as at inference and not normalised. A file that exists is finished (written aside, then renamed).
+    pictures/NAME.npy    (frames, columns) float32 dB, NaN where masked: the picture of one WHOLE recording, made by the same
+                         generator as at inference and not normalised; its contrast (`spectrogram.background`) where the profile has one. A file that exists is finished (written aside, then renamed).
     calls.parquet        the truth table: recording, label, start_s, end_s, snr_db, audible, ...
     manifest.parquet     one row per window: recording, picture, sample_rate_hz, start_frame, start_s, target_LABEL, snr_LABEL, and
                          every column of the recordings table (split, site, boats, ...)
@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from spectrogram.background import contrast_db, has_contrast
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
 from spectrogram.recording import Recording
@@ -158,7 +159,7 @@ def add_recording(folder: Path, name: str, path: Path, generator: SpectrogramGen
     rate_file = final.with_suffix(".rate")
     if not final.exists():
         recording = Recording(path, channel)
-        picture_db = generator.picture(recording)
+        picture_db = contrast_db(generator.picture(recording), generator.profile)
         if padded:
             picture_db = pad_to_windows(picture_db, generator.profile)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -234,6 +235,7 @@ def front_end_key(profile: Profile) -> str:
     """What shapes a stored picture. Normalisation, heads and labels come later and do not count."""
     d = profile.to_dict()
     picture = {key: value for key, value in d["picture"].items() if key != "normalisation"}
+    picture |= {"contrast": True} if has_contrast(profile) else {}
     kept = {key: d[key] for key in ("sample_rate_hz", "n_fft", "hop")} | {"picture": picture}
     return json.dumps(kept, sort_keys=True)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from spectrogram.bands import triangle_weights
 from spectrogram.chunks import Chunk, cut_chunks
+from spectrogram.crest import CrestMeter
 from spectrogram.levels import FLOOR, LevelMeter, Seconds, level_table
 from spectrogram.profile import Profile, load_profile
 from spectrogram.recording import Recording
@@ -33,14 +34,16 @@ COARSE_FRAMES = 8
 class Piece:
     """Some consecutive frames of a recording.
 
-    picture_db (frames, bands): dB re 1 µPa^2/Hz, NaN in masked bands; psd: the same in µPa^2/Hz. coarse_psd (frames / COARSE_FRAMES, bands): its
-    means, from which the levels of windows and events are taken. seconds: levels in decidecades and as PSD.
+    picture_db (frames, columns): bands in dB re 1 µPa^2/Hz, then, where the profile has a crest, its peaks in dB re 1 µPa^2; NaN where masked.
+    psd (frames, bands): the bands in µPa^2/Hz. coarse_psd (frames / COARSE_FRAMES, bands): its means, from which the levels of windows and
+    events are taken. crest (frames, blocks): the peaks in µPa^2. seconds: levels in decidecades and as PSD.
     """
 
     first_frame: int
     picture_db: np.ndarray
     psd: np.ndarray
     coarse_psd: np.ndarray
+    crest: np.ndarray
     seconds: Seconds
     final: bool
 
@@ -81,6 +84,7 @@ class FrontEnd:
             used = np.flatnonzero(weights[:, bands].any(axis=1))
             bins = slice(int(used[0]), int(used[-1]) + 1)
             self._blocks.append((bands, bins, np.ascontiguousarray(weights[bins, bands])))
+        self.crest = CrestMeter(self.grid, profile.picture["crest"]["low_hz"]) if profile.crest_columns else None
         self.before = self.grid.n_fft + self.meter.lead
         self.after = self.grid.n_fft + self.meter.margin
 
@@ -107,8 +111,8 @@ class SpectrogramGenerator:
         end = self.front_end(rate_hz)
         grid, frame_rate = end.grid, self.profile.frame_rate_hz
         first, last = grid.n_frames(chunk.first), grid.n_frames(chunk.last)
-        n, n_seconds = last - first, -(-(chunk.last - chunk.first) // rate_hz)
-        picture = np.full((n, self.profile.n_bands), np.nan, np.float32)
+        n, n_seconds, n_bands = last - first, -(-(chunk.last - chunk.first) // rate_hz), self.profile.n_bands
+        picture = np.full((n, self.profile.n_columns), np.nan, np.float32)
         psd_sum = np.zeros((n_seconds, grid.n_bins), np.float32)
         frames, ones = np.zeros(n_seconds, np.int64), np.ones(GROUP_FRAMES, np.float32)
         for offset, power in grid.power(chunk.samples, chunk.origin, first, n):
@@ -118,10 +122,14 @@ class SpectrogramGenerator:
                 part = power[max(0, ceil(second * frame_rate) - offset):ceil((second + 1) * frame_rate) - offset]
                 psd_sum[second] += ones[:len(part)] @ part
                 frames[second] += len(part)
-        psd = picture * np.float32(10 ** (-sensitivity_db / 10))
-        _to_decibels(picture[:, :end.n_visible], sensitivity_db)
+        if end.crest and end.crest.visible:
+            picture[:, n_bands:] = end.crest.peaks(chunk.samples, chunk.origin, first, n)
+        calibrated = np.float32(10 ** (-sensitivity_db / 10))
+        psd, crest = picture[:, :n_bands] * calibrated, picture[:, n_bands:] * calibrated
+        for columns in (slice(end.n_visible), slice(n_bands, None)):
+            _to_decibels(picture[:, columns], sensitivity_db)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
-        return Piece(first, picture, psd, coarse_mean(psd), seconds, chunk.final)
+        return Piece(first, picture, psd, coarse_mean(psd), crest, seconds, chunk.final)
 
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
@@ -131,7 +139,7 @@ class SpectrogramGenerator:
             yield piece
 
     def picture(self, recording: Recording | str | Path) -> np.ndarray:
-        """(frames, bands) dB re 1 µPa^2/Hz: the picture of a whole recording."""
+        """(frames, columns) dB re 1 µPa^2/Hz (crest: dB re 1 µPa^2): the picture of a whole recording."""
         return np.concatenate([piece.picture_db for piece in self.stream(as_recording(recording))])
 
     def levels(self, recording: Recording | str | Path, row_s: float = 60.0):

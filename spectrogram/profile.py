@@ -23,6 +23,8 @@ from spectrogram.bands import warped_corners_hz
 
 PROFILES = Path(__file__).parent / "profiles"
 NYQUIST_MARGIN = 0.95  # bands above this share of the Nyquist frequency lie in the recorder's anti-alias filter
+CREST_PER_FRAME = 4  # blocks of the crest in a frame
+CREST_MIN_NYQUIST = 1.8  # in units of the crest's corner frequency: a recording with less has no crest
 KEYS = {"name", "species", "sample_rate_hz", "n_fft", "hop", "window_s", "step_s", "picture", "heads", "labels", "roi_bands"}
 
 
@@ -109,6 +111,16 @@ class Profile:
         return self.picture["bands"]
 
     @property
+    def crest_columns(self) -> int:
+        """Columns of a picture behind its bands: crest peaks (`spectrogram.crest`), as many as blocks in a frame, or none."""
+        return CREST_PER_FRAME if "crest" in self.picture else 0
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of a picture: bands, then the crest's."""
+        return self.n_bands + self.crest_columns
+
+    @property
     def normalisation(self) -> dict:
         return self.picture["normalisation"]
 
@@ -136,6 +148,11 @@ class Profile:
     def visible_bands(self, nyquist_hz: float) -> np.ndarray:
         """(bands,) bool: bands that a recording with this Nyquist frequency really holds."""
         return self.band_edges_hz[2:] <= NYQUIST_MARGIN * nyquist_hz
+
+    def visible_columns(self, nyquist_hz: float) -> np.ndarray:
+        """(columns,) bool: as `visible_bands`, with the columns of the crest."""
+        crest = self.crest_columns and nyquist_hz >= CREST_MIN_NYQUIST * self.picture["crest"]["low_hz"]
+        return np.concatenate([self.visible_bands(nyquist_hz), np.full(self.crest_columns, bool(crest))])
 
 
 def load_profile(name: str | Path | None = None) -> Profile:

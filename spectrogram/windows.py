@@ -20,7 +20,7 @@ class WindowCutter:
 
     def __init__(self, profile: Profile):
         self.size, self.step = profile.window_frames, profile.step_frames
-        self._held = np.empty((0, profile.n_bands), np.float32)
+        self._held = np.empty((0, profile.n_columns), np.float32)
         self.count = 0
 
     def begin_after(self, picture_db: np.ndarray, first_frame: int) -> None:

@@ -55,7 +55,7 @@ def test_a_trunk_of_other_bands_is_taken_over_and_what_does_not_fit_is_refused(t
 def test_weights_that_are_not_kept_with_the_code_are_told_with_how_to_make_them(tmp_path):
     from training.model import MultiOutputResNet
 
-    net, half = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=4, tiles=1), {x: {"window": 0.5, "on": 0.5, "off": 0.25} for x in PROFILE.labels}
+    net, half = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, crest=PROFILE.crest_columns, width=4, tiles=1), {x: {"window": 0.5, "on": 0.5, "off": 0.25} for x in PROFILE.labels}
     plain = {x: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for x in PROFILE.labels}
     save_model(tmp_path / "m", net, PROFILE, half, plain, {"remake": "make experiment NAME=m"})
     (tmp_path / "m" / "model.safetensors").write_bytes(b"torn")

@@ -131,7 +131,7 @@ def test_windows_judged_by_the_trace_are_the_same_in_training_and_in_use(tmp_pat
     path = write(tmp_path / NAME, scene(17.75, 192_000), 192_000, "PCM_16")
     calibration = {x: {"slope": 1.5, "intercept": 0.5, "position_slope": 0.7, "position_intercept": 1.0} for x in PROFILE.labels}
     torch.manual_seed(0)
-    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=4)
+    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, crest=PROFILE.crest_columns, width=4)
     save_model(tmp_path / "m", net, PROFILE, {x: {"window": 0.5, "on": 0.5, "off": 0.25} for x in PROFILE.labels}, calibration, by_trace=True)
     model = load_model(tmp_path / "m")
     used = run_pipeline_single_audio(path, model, block_s=3.1).windows

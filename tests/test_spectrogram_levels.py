@@ -23,7 +23,7 @@ def measure(generator, sound, row_s=3600.0, block_s=16.0):
     pieces = list(generator.stream(sound, block_s))
     meter = generator.front_end(sound.sample_rate_hz).meter
     table = level_table(Seconds.join([p.seconds for p in pieces]), meter, sound.sensitivity_db, row_s=row_s)
-    return table, meter, np.concatenate([p.picture_db for p in pieces])
+    return table, meter, np.concatenate([p.picture_db[:, :generator.profile.n_bands] for p in pieces])
 
 
 def mean_level(level_db, axis=0):

@@ -80,7 +80,7 @@ def test_two_processes_train_one_network(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     data = toy_dataset(tmp_path / "d", seconds=8)
     settings = FitSettings(epochs=2, batch_size=16, learning_rate=8e-3, trainer=TWO)
-    first = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=8)
+    first = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, crest=PROFILE.crest_columns, width=8)
     train, validation = WindowSet(data, data.rows(split="train"), PROFILE, Augmentation.none(), 0), WindowSet(data, data.rows(split="validation"), PROFILE)
     net, history = fit(copy.deepcopy(first), train, validation, settings, tmp_path, progress=False)
     assert [h["epoch"] for h in history] == [0, 1]

@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 
 def run(data, folder, settings=SETTINGS, **kwargs):
     torch.manual_seed(settings.seed)
-    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=8)
+    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, crest=PROFILE.crest_columns, width=8)
     train = WindowSet(data, data.rows(split="train"), PROFILE, Augmentation(), settings.seed)
     validation = WindowSet(data, data.rows(split="validation"), PROFILE)
     return fit(net, train, validation, settings, folder, progress=False, **kwargs)
@@ -87,7 +87,7 @@ def test_a_training_of_one_to_five_steps_has_a_schedule(data, tmp_path, windows)
 def test_it_learns_and_beats_nothing_less_than_the_baseline(data, tmp_path):
     settings = FitSettings(epochs=14, batch_size=16, learning_rate=8e-3)
     torch.manual_seed(0)
-    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, width=8)
+    net = MultiOutputResNet(PROFILE.heads, PROFILE.n_bands, crest=PROFILE.crest_columns, width=8)
     train = WindowSet(data, data.rows(split="train"), PROFILE, Augmentation.none(), 0)
     validation = WindowSet(data, data.rows(split="validation"), PROFILE)
     net, history = fit(net, train, validation, settings, tmp_path, progress=False)

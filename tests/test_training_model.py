@@ -23,7 +23,9 @@ HALF = {label: {"window": 0.5, "on": 0.5, "off": 0.5 * OFF_SHARE} for label in L
 
 def network(seed=0, **kwargs):
     torch.manual_seed(seed)
-    return MultiOutputResNet(PROFILE.heads, kwargs.pop("n_bands", PROFILE.n_bands), **kwargs).eval()
+    """The beluga's with its crest, or one of `n_bands` without."""
+    crest = 0 if "n_bands" in kwargs else PROFILE.crest_columns
+    return MultiOutputResNet(PROFILE.heads, kwargs.pop("n_bands", PROFILE.n_bands), crest=crest, **kwargs).eval()
 
 
 @pytest.mark.parametrize("bands, frames", [(96, 192), (64, 187), (33, 100), (16, 16)])
@@ -35,7 +37,7 @@ def test_any_number_of_bands_and_frames(bands, frames):
 
 def test_window_logit_lies_between_mean_and_highest_position():
     net = network()
-    window, position = net(torch.randn(4, 1, 96, 192))
+    window, position = net(torch.randn(4, 1, 100, 192))
     assert (window <= position.amax(-1) + 1e-5).all() and (window >= position.mean(-1) - 1e-5).all()
 
 
@@ -50,7 +52,7 @@ def test_the_default_network_is_small_enough():
     for module in net.modules():
         if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d)):
             module.register_forward_hook(count)
-    net(torch.zeros(1, 1, PROFILE.n_bands, PROFILE.window_frames))
+    net(torch.zeros(1, 1, PROFILE.n_columns, PROFILE.window_frames))
     assert multiply_adds <= 10e6
 
 
@@ -58,9 +60,9 @@ def test_fused_network_answers_the_same():
     net = network()
     net.train()
     for _ in range(3):
-        net(torch.randn(8, 1, 96, 192))  # gives the batch norms something to fold
+        net(torch.randn(8, 1, 100, 192))  # gives the batch norms something to fold
     net.eval()
-    x = torch.randn(4, 1, 96, 192)
+    x = torch.randn(4, 1, 100, 192)
     for plain, fused in zip(net(x), net.fused()(x)):
         torch.testing.assert_close(plain, fused, atol=1e-4, rtol=1e-4)
 
@@ -68,7 +70,7 @@ def test_fused_network_answers_the_same():
 def test_overlapping_windows_share_their_tiles_and_change_no_answer(tmp_path):
     save_model(tmp_path / "m", network(), PROFILE, HALF, PLAIN)
     model = load_model(tmp_path / "m")
-    picture_db = np.random.default_rng(1).normal(60, 10, (96 * 8, 96)).astype(np.float32)
+    picture_db = np.random.default_rng(1).normal(60, 10, (96 * 8, 100)).astype(np.float32)
     picture_db[700:], picture_db[:, 80:] = np.nan, np.nan  # the recording ends in the last tile, and lacks bands
     windows = np.lib.stride_tricks.sliding_window_view(picture_db, 192, axis=0)[::96].swapaxes(1, 2)
     assert model._shares_tiles()
@@ -82,7 +84,7 @@ def test_saved_model_comes_back_the_same(tmp_path):
     model = load_model(tmp_path / "m")
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["model.json", "model.onnx", "model.safetensors"]
     assert model.model_id == model_id and model.profile == PROFILE and model.labels == LABELS
-    pictures_db = np.random.default_rng(0).normal(60, 10, (5, 192, 96)).astype(np.float32)
+    pictures_db = np.random.default_rng(0).normal(60, 10, (5, 192, 100)).astype(np.float32)
     pictures_db[:, :, 70:] = np.nan
     window, position = model.predict(pictures_db)
     assert window.dtype == np.float32 and window.shape == (5, 5) and position.shape == (5, 5, 12)
@@ -97,7 +99,7 @@ def test_calibration_is_applied_to_windows_and_positions(tmp_path):
     turned = {label: {"slope": 2.0, "intercept": 1.0, "position_slope": 0.5, "position_intercept": -1.0} for label in LABELS}
     save_model(tmp_path / "m", network(), PROFILE, HALF, turned)
     model = load_model(tmp_path / "m")
-    pictures_db = np.random.default_rng(1).normal(60, 10, (2, 192, 96)).astype(np.float32)
+    pictures_db = np.random.default_rng(1).normal(60, 10, (2, 192, 100)).astype(np.float32)
     (window_logit, position_logit), (window, position) = model.logits(pictures_db), model.predict(pictures_db)
     np.testing.assert_allclose(window, 1 / (1 + np.exp(-(2 * window_logit + 1))), atol=1e-6)
     np.testing.assert_allclose(position, 1 / (1 + np.exp(-(0.5 * position_logit - 1))), atol=1e-6)
@@ -138,7 +140,7 @@ def batch_of(n=6, seed=0):
     rng = np.random.default_rng(seed)
     window = (rng.random((n, 5)) < 0.4).astype(np.float32)
     position = np.repeat(window[..., None], 12, axis=-1)
-    return Batch(rng.normal(60, 6, (n, 192, 96)).astype(np.float32), window, position, np.where(window == 1, 20, np.nan).astype(np.float32))
+    return Batch(rng.normal(60, 6, (n, 192, 100)).astype(np.float32), window, position, np.where(window == 1, 20, np.nan).astype(np.float32))
 
 
 def test_augmentation_repeats_with_its_seed_and_leaves_the_input_alone():
@@ -175,7 +177,7 @@ def test_a_recording_that_ends_within_the_window_asks_only_for_what_is_there():
 
 def test_mix_adds_powers_joins_labels_and_forgets_what_it_buries():
     level_db = np.array([60.0, 60.0, 80.0], np.float32)
-    batch = Batch(np.broadcast_to(level_db[:, None, None], (3, 192, 96)).copy(), np.eye(3, 5, dtype=np.float32), np.zeros((3, 5, 12), np.float32),
+    batch = Batch(np.broadcast_to(level_db[:, None, None], (3, 192, 100)).copy(), np.eye(3, 5, dtype=np.float32), np.zeros((3, 5, 12), np.float32),
                   np.where(np.eye(3, 5) == 1, 12, np.nan).astype(np.float32))
     how = Augmentation(mix_share=1.0, mix_gain_db=0.0)
     for seed in range(8):
@@ -194,7 +196,7 @@ def test_mix_adds_powers_joins_labels_and_forgets_what_it_buries():
 @pytest.mark.parametrize("boats", [True, False])
 def test_boats_and_noise_are_added_at_a_set_snr(boats):
     """A call of 20 dB SNR on 60 dB, one of 8 dB, a boat, silence, and a boat that nobody could hear above 4 kHz."""
-    picture_db = np.broadcast_to(np.array([60, 60, 50, 45, 70], np.float32)[:, None, None], (5, 192, 96)).copy()
+    picture_db = np.broadcast_to(np.array([60, 60, 50, 45, 70], np.float32)[:, None, None], (5, 192, 100)).copy()
     picture_db[4, :, ~PROFILE.visible_bands(4000)] = np.nan
     window = np.zeros((5, 5), np.float32)
     window[0, 0] = window[1, 0] = window[2, 4] = window[4, 4] = 1
@@ -239,5 +241,5 @@ def test_windows_as_they_stand_have_the_manifests_targets(tmp_path):
 @pytest.mark.parametrize("name", ["beluga", "cook_inlet", "humpback", "right_whale", "right_whale_h2o", "watkins"])
 def test_the_network_fits_every_profile(name):
     profile = load_profile(name)
-    window, position = make_net("resnet", profile, 8).eval()(torch.zeros(2, 1, profile.n_bands, profile.window_frames))
+    window, position = make_net("resnet", profile, 8).eval()(torch.zeros(2, 1, profile.n_columns, profile.window_frames))
     assert window.shape == (2, len(profile.labels)) and position.shape == (2, len(profile.labels), positions_of(profile.window_frames))

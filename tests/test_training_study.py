@@ -96,7 +96,7 @@ def test_what_is_compared_with_what():
 def test_backbones_answer_windows_and_positions(name):
     net = make_net(name, PROFILE, 8).eval()
     with torch.no_grad():
-        window, position = net(torch.zeros(2, 1, 96, 192))
+        window, position = net(torch.zeros(2, 1, 100, 192))
     assert window.shape == (2, 5) and position.shape == (2, 5, 12)
 
 

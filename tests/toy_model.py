@@ -38,13 +38,13 @@ class ToyModel:
         return self
 
     def predict(self, pictures_db: np.ndarray, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """(n, frames, bands) dB, NaN where masked -> window (n, labels), position (n, labels, POSITIONS)."""
-        expected = (self.profile.window_frames, self.profile.n_bands)
+        """(n, frames, columns) dB, NaN where masked -> window (n, labels), position (n, labels, POSITIONS)."""
+        expected = (self.profile.window_frames, self.profile.n_columns)
         if pictures_db.shape[1:] != expected:
             raise ValueError(f"pictures of shape {pictures_db.shape}, expected (n, {expected[0]}, {expected[1]})")
         positions = np.zeros((len(pictures_db), len(self.labels), POSITIONS), np.float32)
         for k, picture in enumerate(pictures_db):
-            positions[k] = self._name(np.array(picture))
+            positions[k] = self._name(np.array(picture[:, :self.profile.n_bands]))
         return positions.max(axis=2), positions
 
     def _name(self, picture: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def save_random_model(folder: Path, profile: Profile | None = None, thresholds: 
 
     profile = profile or load_profile("beluga")
     torch.manual_seed(seed)
-    net = MultiOutputResNet(profile.heads, profile.n_bands, width=4)
+    net = MultiOutputResNet(profile.heads, profile.n_bands, width=4, crest=profile.crest_columns)
     calibration = {x: {"slope": 1.0, "intercept": 2.0, "position_slope": 1.0, "position_intercept": 2.0} for x in profile.labels}
     save_model(folder, net, profile, {x: dict(THRESHOLDS) for x in profile.labels} | (thresholds or {}), calibration, {"trained": "never"})
     return Path(folder)

@@ -193,7 +193,7 @@ def band_limit(batch: Batch, how: Augmentation, profile: Profile, rng: np.random
     picture, window, position = batch.picture_db.copy(), batch.window.copy(), batch.position.copy()
     chosen = np.flatnonzero(rng.random(len(window)) < how.band_limit_share)
     for k, rate_hz in zip(chosen, rng.choice(how.band_limit_rates_hz, len(chosen))):
-        picture[k][:, ~profile.visible_bands(rate_hz / 2)] = np.nan
+        picture[k][:, ~profile.visible_columns(rate_hz / 2)] = np.nan
         unseen = [i for i, label in enumerate(profile.labels) if not profile.observable(label, rate_hz / 2)]
         window[k, unseen], position[k, unseen] = np.nan, np.nan
     return replace(batch, picture_db=picture, window=window, position=position)

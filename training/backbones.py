@@ -179,12 +179,12 @@ def make_net(backbone: str, profile: Profile, width: int = 16, depth: int = 1) -
     """A network for a profile, by name. `width` and `depth` are the resnet's; `width` times 4 the hidden units of `statistics`."""
     if backbone == "resnet":
         tiles = 2 if profile.window_frames % (2 * FRAMES_PER_POSITION) == 0 else 1  # a window too short for two tiles is looked at whole
-        return MultiOutputResNet(profile.heads, profile.n_bands, width, depth, tiles)
+        return MultiOutputResNet(profile.heads, profile.n_bands, width, depth, tiles, crest=profile.crest_columns)
     if backbone == "statistics":
-        return StatisticsNet(profile.heads, profile.n_bands, profile.window_frames, 4 * width)
+        return StatisticsNet(profile.heads, profile.n_columns, profile.window_frames, 4 * width)
     if backbone.split(":")[0] == "ast":
         try:
-            return audio_transformer(backbone, len(profile.labels), profile.n_bands, profile.window_frames, profile.window_s)
+            return audio_transformer(backbone, len(profile.labels), profile.n_columns, profile.window_frames, profile.window_s)
         except BadTransformer as error:
             raise BadBackbone(str(error)) from None
     if backbone.startswith("complexity:"):

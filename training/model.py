@@ -1,6 +1,7 @@
 """The network: a slim residual trunk over half-second tiles of a window, several outputs, an answer at every position in time.
 
-    picture (batch, 1, bands, frames) -> `tiles` tiles -> trunk -> (batch * tiles, channels, bands / 16, frames / tiles / 16)
+    picture (batch, 1, columns, frames) -> `tiles` tiles -> trunk over the bands -> (batch * tiles, channels, bands / 16, frames / tiles / 16),
+    and, where the picture has a crest, three convolutions in time over its peaks -> (batch * tiles, CREST_FEATURES, frames / tiles / 16)
     -> all frequencies and channels of a position to `features` features -> tiles joined again
     -> two convolutions in time, which see across the tiles -> heads -> logit of each label at each position (12 a second for the beluga)
     -> logit of the window = log of the mean of exp(sharpness * logit) over positions / sharpness
@@ -30,6 +31,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 FRAMES_PER_POSITION = 16  # the trunk's stride in time
 EIGHTS = 8  # channels come in eights, as processors take them
+CREST_FEATURES = 16
 
 
 def conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -58,7 +60,7 @@ class MultiOutputResNet(nn.Module):
     Parameters
     ----------
     heads : dict of head name -> labels; the outputs follow this order.
-    n_bands : bands of the picture (any number from 16).
+    n_bands : bands of the picture (any number from 16). crest : columns behind them that hold the crest's blocks of each frame, 4 or none.
     width : the stages have width / 2, 2 width and 3 width channels, the stem as many as the first stage, all rounded up to eights.
     depth : residual blocks in each stage.
     tiles : into how many tiles a window is cut; its frames must be a multiple of 16 * tiles, unless tiles is 1.
@@ -66,11 +68,12 @@ class MultiOutputResNet(nn.Module):
     sharpness : 1/logit; how near the window's logit lies to the highest position.
     """
 
-    def __init__(self, heads: dict, n_bands: int, width: int = 16, depth: int = 1, tiles: int = 2, dropout: float = 0.2, sharpness: float = 4.0):
+    def __init__(self, heads: dict, n_bands: int, width: int = 16, depth: int = 1, tiles: int = 2, dropout: float = 0.2, sharpness: float = 4.0,
+                 crest: int = 0):
         super().__init__()
         self.arguments = {"heads": {k: list(v) for k, v in heads.items()}, "n_bands": n_bands, "width": width,
-                          "depth": depth, "tiles": tiles, "dropout": dropout, "sharpness": sharpness}
-        self.tiles, self.sharpness = tiles, sharpness
+                          "depth": depth, "tiles": tiles, "dropout": dropout, "sharpness": sharpness, "crest": crest}
+        self.tiles, self.sharpness, self.n_bands = tiles, sharpness, n_bands
         channels = [EIGHTS * math.ceil(share * width / EIGHTS) for share in (0.5, 2, 3)]
         self.band_offset = nn.Parameter(torch.zeros(1, 1, n_bands, 1))
         self.stem = conv_bn(1, channels[0], 5, 2)
@@ -81,7 +84,8 @@ class MultiOutputResNet(nn.Module):
                 n_in = n_out
             rows = (rows + 1) // 2
         self.trunk = nn.Sequential(*blocks)
-        self.join_bands = nn.Conv1d(n_in * rows, n_in, 1)
+        self.crest = nn.Sequential(*crest_layers(crest)) if crest else None
+        self.join_bands = nn.Conv1d(n_in * rows + (CREST_FEATURES if crest else 0), n_in, 1)
         self.in_time = nn.ModuleList([nn.Conv1d(n_in, n_in, 5, padding=2) for _ in range(2)])
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Conv1d(n_in, len(labels), 1) for name, labels in heads.items()})
@@ -89,10 +93,14 @@ class MultiOutputResNet(nn.Module):
             nn.init.constant_(head.bias, -2.0)  # most seconds hold no call
 
     def encode(self, tile: torch.Tensor) -> torch.Tensor:
-        """Tiles (n, 1, bands, tile frames) -> (n, features, tile positions), each by itself."""
-        x = F.relu(self.stem(tile + self.band_offset))       # (n, width / 2, bands / 2, frames / 2)
-        x = self.trunk(x)                                    # (n, 3 width, bands / 16, frames / 16)
-        return F.relu(self.join_bands(x.flatten(1, 2)))      # (n, 3 width, positions)
+        """Tiles (n, 1, columns, tile frames) -> (n, features, tile positions), each by itself."""
+        bands, peaks = tile[:, :, :self.n_bands], tile[:, 0, self.n_bands:]
+        x = F.relu(self.stem(bands + self.band_offset))      # (n, width / 2, bands / 2, frames / 2)
+        x = self.trunk(x).flatten(1, 2)                      # (n, 3 width * bands / 16, frames / 16)
+        if self.crest is not None:
+            in_time = peaks.transpose(1, 2).flatten(1)[:, None]  # (n, 1, 4 frames): blocks one after another
+            x = torch.cat([x, self.crest(in_time)], dim=1)
+        return F.relu(self.join_bands(x))                    # (n, 3 width, positions)
 
     def decide(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of whole windows (batch, features, positions) -> window logits (batch, labels), position logits (batch, labels, positions)."""
@@ -129,6 +137,24 @@ class MultiOutputResNet(nn.Module):
             if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
                 module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
         return net
+
+
+def crest_layers(blocks: int) -> list[nn.Module]:
+    """Convolutions in time from `blocks` crest peaks a frame to CREST_FEATURES features a position.
+
+    Raises
+    ------
+    ValueError
+        where the strides do not come out even.
+    """
+    last = FRAMES_PER_POSITION * blocks // 16
+    if last * 16 != FRAMES_PER_POSITION * blocks:
+        raise ValueError(f"{blocks} crest blocks a frame do not make up positions of {FRAMES_PER_POSITION} frames")
+    layers, n_in = [], 1
+    for n_out, kernel, stride in ((8, 9, 4), (CREST_FEATURES, 9, 4), (CREST_FEATURES, 2 * last + 1, last)):
+        layers += [nn.Conv1d(n_in, n_out, kernel, stride, padding=kernel // 2), nn.ReLU()]
+        n_in = n_out
+    return layers
 
 
 def positions_of(n_frames: int) -> int:

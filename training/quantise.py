@@ -84,7 +84,7 @@ def short_names(path: Path) -> None:
 
 def example_of(profile: Profile, count: int = 2) -> torch.Tensor:
     """(count, 1, bands, frames) random windows, the same each time."""
-    return torch.randn(count, 1, profile.n_bands, profile.window_frames, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, 1, profile.n_columns, profile.window_frames, generator=torch.Generator().manual_seed(0))
 
 
 class Int8Net(torch.nn.Module):

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from spectrogram.background import KINDS
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.export import OnnxNet, export_onnx
@@ -86,16 +87,16 @@ class SavedModel:
     def logits(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Raw logits of windows (n, labels) and positions (n, labels, positions); parameters as for `predict`. With `by_trace` a window's is its highest position's."""
         p = self.profile
-        expected = (p.window_frames, p.n_bands)
+        expected = (p.window_frames, p.n_columns)
         if pictures_db.ndim != 3 or pictures_db.shape[1:] != expected:
-            raise ValueError(f"model {self.model_id}: pictures of shape {pictures_db.shape}, expected (n, {expected[0]} frames, {expected[1]} bands); "
+            raise ValueError(f"model {self.model_id}: pictures of shape {pictures_db.shape}, expected (n, {expected[0]} frames, {expected[1]} columns); "
                              "make them with the model's own profile")
         by_tile = overlapping and self._shares_tiles()
         windows, positions = [], []
         for start in range(0, max(len(pictures_db), 1), batch):
             part = pictures_db[start:start + batch]
             if by_tile and len(part):
-                tiles = np.concatenate([part[:1, :-p.step_frames].reshape(-1, p.step_frames, p.n_bands), part[:, -p.step_frames:]])
+                tiles = np.concatenate([part[:1, :-p.step_frames].reshape(-1, p.step_frames, p.n_columns), part[:, -p.step_frames:]])
                 window, position = self._answer(tiles, "forward_overlapping")
             elif len(part):
                 window, position = self._answer(part, "forward")
@@ -117,7 +118,7 @@ class SavedModel:
     def _shares_tiles(self) -> bool:
         """Whether windows one step apart share their tiles: the network cuts them so, and each tile is normalised by itself."""
         p, n = self.profile, self.profile.normalisation
-        return getattr(self.net, "tiles", 1) * p.step_frames == p.window_frames and (n["kind"] == "absolute" or n.get("tile_s") == p.step_s)
+        return getattr(self.net, "tiles", 1) * p.step_frames == p.window_frames and (n["kind"] in ("absolute", *KINDS) or n.get("tile_s") == p.step_s)
 
     def predict(self, pictures_db: np.ndarray, batch: int = 32, overlapping: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities of windows of a picture.
@@ -160,7 +161,7 @@ def save_model(folder: str | Path, net: torch.nn.Module, profile: Profile, thres
     quick.unlink(missing_ok=True)  # of an earlier model
     if hasattr(net, "fused"):
         fused = net.fused().cpu()
-        export_onnx(fused, torch.zeros(fused.tiles + 1, 1, profile.n_bands, profile.window_frames // fused.tiles), quick, "forward_overlapping")
+        export_onnx(fused, torch.zeros(fused.tiles + 1, 1, profile.n_columns, profile.window_frames // fused.tiles), quick, "forward_overlapping")
     weights = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
@@ -193,7 +194,8 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
         if have != set(profile.labels):
             raise BadModel(f"{folder}: {what} for {sorted(have)} but the profile's labels are {list(profile.labels)}; save the model again")
     arguments = info["arguments"]
-    if arguments.get("n_bands", profile.n_bands) != profile.n_bands or arguments.get("heads", profile.heads) != profile.heads:
+    rows = arguments.get("n_bands", profile.n_bands) + arguments.get("crest", 0)
+    if rows not in (profile.n_bands, profile.n_columns) or arguments.get("heads", profile.heads) != profile.heads:
         raise BadModel(f"{folder}: the network was built for {arguments.get('n_bands')} bands and heads {arguments.get('heads')}, "
                        f"its profile has {profile.n_bands} bands and heads {profile.heads}; train again with this profile")
     weights = weights_of(folder)
