@@ -34,12 +34,14 @@ class ClickRanges:
     length_s: tuple[float, float] = (0.4, 6.0)
     aim_deg: float = 22.0
     sweep_deg: tuple[float, float] = (2, 25)
+    residue_db: tuple[float, float] = (-50, -34)  # what is left of a click beside its peak
+    foot_hz: float = 3000.0  # below which that falls off
     patterns: bool = False  # intervals of trains.py
 
 
 RANGES = {
     1: ClickRanges(),
-    2: ClickRanges((75e3, 130e3), 0.55, (30e3, 75e3), (0.08, 0.45), (-45, -20), (0.25, 8.0), 25.0, (1, 30), True),
+    2: ClickRanges((75e3, 130e3), 0.55, (30e3, 75e3), (0.08, 0.45), (-40, -20), (0.25, 8.0), 22.0, (1, 28), (-70, -42), 20e3, True),
 }
 CLICK_N = 1024
 HALF_BEAM_DEG = 3.1  # half of the 3-dB beam width at 100 kHz (Au et al. 1987: 6.5°; Zahn et al. 2021: 5.7°)
@@ -62,8 +64,8 @@ def click_bank(rng: np.random.Generator, ranges: ClickRanges = RANGES[1]) -> np.
     if rng.uniform() < 0.5:  # second lobe (Au et al. 1985; two peaks)
         lobe = rng.uniform(-20, -4) - 3 * ((f - rng.uniform(25e3, 65e3)) / rng.uniform(9e3, 18e3)) ** 2
         level = np.logaddexp(level * 0.23, lobe * 0.23) / 0.23
-    level = np.logaddexp(level * 0.23, rng.uniform(-50, -34) * 0.23) / 0.23  # what is left of the click below and above
-    level = level - 18 * np.maximum(np.log2(3000 / np.maximum(f, 100)), 0)
+    level = np.logaddexp(level * 0.23, rng.uniform(*ranges.residue_db) * 0.23) / 0.23  # what is left of the click below and above
+    level = level - 18 * np.maximum(np.log2(ranges.foot_hz / np.maximum(f, 100)), 0)
     floor = rng.uniform(*ranges.floor_db)
     late = CLICK_N // 4 + rng.uniform(-1, 1) * f / 96e3  # delay in samples: slightly different for each frequency
     bank = []

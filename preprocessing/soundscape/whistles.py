@@ -88,7 +88,7 @@ def contour(rng: np.random.Generator, n: int, shape: str, rate: float) -> np.nda
     elif shape == "broken":  # sweeps that leap back or on between them
         edges = np.sort(rng.uniform(0, 1, int(rng.integers(1, 4))))
         part = np.searchsorted(edges, u)
-        bend = rng.normal(0, 0.3, len(edges) + 1)[part] + span * rng.normal(0, 0.7, len(edges) + 1)[part] * u
+        bend = rng.normal(0, 0.3, len(edges) + 1)[part] + span * rng.normal(0, 0.4, len(edges) + 1)[part] * u
     elif shape == "trill":
         turns = max(rng.uniform(8, 40) * n / rate, 2)
         bend = rng.uniform(0.02, 0.2) * np.sin(2 * np.pi * (turns * u + rng.uniform())) + rng.normal(0, 0.3) * u
