@@ -64,6 +64,14 @@ def recorder_power_response(frequency_hz: np.ndarray, sample_rate_hz: int, high_
     return low * np.cos(0.5 * np.pi * edge) ** 4
 
 
+def spectral_colour_db(rng: np.random.Generator, frequency_hz: np.ndarray, uneven_db: float, tilt_db: float) -> np.ndarray:
+    """Smooth random curve (bins,), dB: independent at every octave, 0 on the mean at 3 kHz; the bottom and the depth make each place its own."""
+    octave = np.log2(np.clip(frequency_hz, 20, 120e3) / 3e3)
+    knots = np.arange(-8, 7)
+    uneven = np.interp(octave, knots, uneven_db * rng.standard_normal(len(knots)))
+    return uneven + tilt_db * rng.standard_normal() * octave / np.log2(10)
+
+
 @dataclass(frozen=True)
 class Weather:
     """What the water sounds like in one recording."""
@@ -83,14 +91,19 @@ class Ambient:
     weather : Weather
     frequency_hz : (bins,) grid; where a real background stands in for the water, `water_share` (bins,) is 0
     sample_rate_hz, duration_s : of the recording
+    own_share : (bins,) the same for the recorder's own noise, which a real background brings along
     steady : bool
         No gusts (for tests and calibration).
+    colour_db : tuple
+        Spread of the unevenness of the water's spectrum, dB, and of its tilt, dB per decade about 3 kHz; drawn once for the recording.
     """
 
-    def __init__(self, key, weather, frequency_hz, sample_rate_hz, duration_s, water_share=1.0, steady=False):
+    def __init__(self, key, weather, frequency_hz, sample_rate_hz, duration_s, water_share=1.0, steady=False, colour_db=(0.0, 0.0), own_share=1.0):
         f = np.asarray(frequency_hz, dtype=np.float64)
         water = recorder_power_response(f, sample_rate_hz) * water_share
-        edge = recorder_power_response(f, sample_rate_hz, 0.0)
+        if any(colour_db):
+            water = water * from_db(spectral_colour_db(generator(*key, "colour"), f, *colour_db))
+        edge = recorder_power_response(f, sample_rate_hz, 0.0) * own_share
         self._wind = (water * wind_psd(f, weather.wind_m_per_s)).astype(np.float32)
         self._rain = (water * rain_psd(f, weather.rain_mm_per_h)).astype(np.float32)
         self._ships = (water * (shipping_psd(f, weather.traffic) + turbulence_psd(f))).astype(np.float32)

@@ -47,7 +47,7 @@ def _passage_rows(scene, boat, number: int) -> list[dict]:
             "label": "Boat", "start_s": a * STEP_S, "end_s": min(b * STEP_S, scene.duration_s), "low_hz": float(edges[seen[0]]), "high_hz": float(edges[seen[-1] + 1]),
             "call_id": f"boat{number:02d}.{i}", "group_id": f"boat{number:02d}", "diphonic": False, "snr_db": float(snr_db),
             "received_level_db": float(10 * np.log10(ship[a:b].sum(axis=1).mean())), "range_m": float(boat.range_m(times[a:b]).min()),
-            "audible": bool(state[a] == 2 and snr_db >= AUDIBLE_DB),
+            "audible": bool(state[a] == 2 and snr_db >= AUDIBLE_DB), "kind": boat.kind,
         })  # fmt: skip
     return rows
 

@@ -94,7 +94,27 @@ class Boat:
         return f, near + rng.normal(0, 5, len(f)) - np.concatenate([1.0 * np.arange(18), 3.0 * np.arange(5), [4, 10]])
 
 
-def draw_boat(rng: np.random.Generator, mix: dict[str, float], nearest_at_s: float, depth_m: float, duration_s: float) -> Boat:
+@dataclass(frozen=True)
+class BoatRanges:
+    """What the boats of a version of the simulator are drawn from; in 2 cavitation reaches 100 kHz more often and spectra spread wider."""
+
+    spread: float = 1.0  # of source levels, as a factor
+    slope_db: tuple[float, float] = (15, 24)
+    high_share: float = 0.3  # of boats with a raised high band
+    high_gain_db: tuple[float, float] = (4, 14)
+    high_hz: tuple[float, float] = (20e3, 60e3)
+    near: float = 1.0  # factor on the nearest ranges
+    sounder_share: float = 0.25
+    sounder_hz: tuple[float, ...] = (38e3, 50e3, 83e3)
+    modulation: tuple[float, float] = (0.1, 0.75)
+
+
+RANGES = {1: BoatRanges(), 2: BoatRanges(1.4, (10, 28), 0.5, (3, 22), (12e3, 95e3), 0.7, 0.35, (28e3, 33e3, 38e3, 50e3, 70e3, 83e3), (0.05, 0.9))}
+
+
+def draw_boat(
+    rng: np.random.Generator, mix: dict[str, float], nearest_at_s: float, depth_m: float, duration_s: float, ranges: BoatRanges = RANGES[1]
+) -> Boat:
     """A boat of a kind from `mix`, nearest at the given time."""
     kinds, weights = list(mix), np.array(list(mix.values()), dtype=float)
     kind = str(rng.choice(kinds, p=weights / weights.sum()))
@@ -106,14 +126,14 @@ def draw_boat(rng: np.random.Generator, mix: dict[str, float], nearest_at_s: flo
         throttle += rng.uniform(-15, 8) / (1 + np.exp(-(np.arange(n) - change) / rng.uniform(0.5, 3)))
     low, high = (60, 900) if kind in ("outboard", "launch") else (200, 3000)
     sounder = None
-    if rng.uniform() < 0.25:
-        sounder = (float(rng.choice([38e3, 50e3, 83e3])), log_uniform(rng, 0.08, 1.0), log_uniform(rng, 0.0002, 0.0015))
+    if rng.uniform() < ranges.sounder_share:
+        sounder = (float(rng.choice(ranges.sounder_hz)), log_uniform(rng, 0.08, 1.0), log_uniform(rng, 0.0002, 0.0015))
     return Boat(
-        kind=kind, level_db=float(level + spread * np.clip(rng.standard_normal(), -2, 2)), hump_hz=log_uniform(rng, *hump),
-        slope_db=rng.uniform(15, 24), high_gain_db=rng.uniform(4, 14) if rng.uniform() < 0.3 else 0.0, high_hz=log_uniform(rng, 20e3, 60e3),
-        nearest_m=log_uniform(rng, low, high), nearest_at_s=nearest_at_s, speed_m_per_s=rng.uniform(*speed),
+        kind=kind, level_db=float(level + ranges.spread * spread * np.clip(rng.standard_normal(), -2, 2)), hump_hz=log_uniform(rng, *hump),
+        slope_db=rng.uniform(*ranges.slope_db), high_gain_db=rng.uniform(*ranges.high_gain_db) if rng.uniform() < ranges.high_share else 0.0,
+        high_hz=log_uniform(rng, *ranges.high_hz), nearest_m=log_uniform(rng, ranges.near * low, high), nearest_at_s=nearest_at_s, speed_m_per_s=rng.uniform(*speed),
         draught_m=rng.uniform(*draught), receiver_m=max(depth_m - rng.uniform(1, 5), 2.0), shaft_hz=log_uniform(rng, *shaft),
-        blades=int(rng.integers(blades[0], blades[1] + 1)), modulation=rng.uniform(0.1, 0.75), firing_hz=log_uniform(rng, *firing),
+        blades=int(rng.integers(blades[0], blades[1] + 1)), modulation=rng.uniform(*ranges.modulation), firing_hz=log_uniform(rng, *firing),
         line_gain_db=rng.uniform(2, 18), whine_hz=log_uniform(rng, 700, 2800), sounder=sounder, throttle_db=throttle, curve_start_s=-2.0,
     )  # fmt: skip
 

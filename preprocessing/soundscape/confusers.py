@@ -1,37 +1,22 @@
 """Sounds that are no beluga and no boat, so that a detector can learn to leave them alone.
 
-Each function draws one sound (n,) of peak 1 at `SYNTHESIS_RATE_HZ`; `CONFUSERS` names them, how often each comes and its peak level at the hydrophone in dB re 1 µPa.
-All parameters are assumed, after the look of such sounds in the SanctSound collection and in shallow-water SoundTrap recordings.
+Each function draws one sound (n,) at `sounds.RATE`; `CONFUSERS` names them for each version of the simulator, how often each comes and its peak level at the
+hydrophone in dB re 1 µPa. Version 2 adds those of `sea_sounds` and `machine_sounds`; its recordings hold none, few or very many, each with favourites of its own,
+and a sound that a machine makes comes again. All parameters are assumed, after the look of such sounds in the SanctSound collection and in shallow-water
+SoundTrap recordings.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from .propagation import SYNTHESIS_RATE_HZ
+from . import machine_sounds as machines
+from . import sea_sounds as sea
 from .randomness import log_uniform, smooth_walk
-
-RATE = SYNTHESIS_RATE_HZ
-
-
-def _ring(rng, frequency_hz: float, decay_s: float) -> np.ndarray:
-    t = np.arange(int(min(7 * decay_s, 1.5) * RATE) + 64) / RATE
-    return np.sin(2 * np.pi * frequency_hz * t + rng.uniform(0, 6)) * np.exp(-t / decay_s) * np.minimum(t / 1e-4, 1)
-
-
-def _noise(rng, seconds: float, low_hz: float, high_hz: float, order: int = 2) -> np.ndarray:
-    filt = butter(order, [low_hz, min(high_hz, 0.49 * RATE)], "bandpass", fs=RATE, output="sos")
-    return sosfilt(filt, rng.standard_normal(int(seconds * RATE) + 64))
-
-
-def _stack(parts: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Sum of (start_s, sound)."""
-    n = max(int(s * RATE) + len(x) for s, x in parts)
-    out = np.zeros(n)
-    for s, x in parts:
-        out[int(s * RATE) : int(s * RATE) + len(x)] += x
-    return out
+from .sounds import RATE, band_noise as _noise, ring as _ring, stack as _stack
 
 
 def knock(rng):
@@ -130,19 +115,73 @@ def crack(rng):
     return x * np.exp(-3 * t / seconds) * np.minimum(t / 5e-4, 1)
 
 
-# maker, weight, mean and spread of the peak level at the hydrophone (dB re 1 µPa)
+# version -> kind -> maker, weight, mean and spread of the peak level at the hydrophone (dB re 1 µPa)
 CONFUSERS = {
-    "knock": (knock, 3, 122, 10), "snap": (snap, 3, 122, 9), "transient": (transient, 3, 112, 9), "gravel": (gravel, 1, 112, 7),
-    "grunt": (grunt, 1.5, 112, 8), "tone": (tone, 1, 90, 8), "pings": (pings, 1, 108, 10), "creak": (creak, 1.5, 112, 8),
-    "strum": (strum, 1, 118, 8), "crack": (crack, 1, 115, 8),
+    1: {
+        "knock": (knock, 3, 122, 10), "snap": (snap, 3, 122, 9), "transient": (transient, 3, 112, 9), "gravel": (gravel, 1, 112, 7),
+        "grunt": (grunt, 1.5, 112, 8), "tone": (tone, 1, 90, 8), "pings": (pings, 1, 108, 10), "creak": (creak, 1.5, 112, 8),
+        "strum": (strum, 1, 118, 8), "crack": (crack, 1, 115, 8),
+    },
+    2: {
+        "knock": (knock, 2, 122, 12), "snap": (snap, 2, 122, 12), "transient": (transient, 2.5, 118, 12), "gravel": (gravel, 1, 120, 10),
+        "grunt": (grunt, 1, 120, 10), "tone": (tone, 1, 96, 11), "creak": (creak, 1.5, 120, 10), "strum": (strum, 0.7, 124, 10),
+        "crack": (crack, 1, 115, 10), "shrimp": (sea.shrimp, 0.8, 128, 10), "shower": (sea.shower, 0.6, 117, 9), "wave": (sea.wave, 1, 116, 9),
+        "bubbles": (sea.bubbles, 0.5, 118, 9), "chorus": (sea.chorus, 0.4, 122, 9), "boatwhistle": (sea.boatwhistle, 0.7, 118, 10),
+        "chain": (sea.chain, 1, 118, 12), "flow": (sea.flow, 0.6, 130, 10), "scrape": (sea.scrape, 1, 118, 11),
+        "sounder": (machines.sounder, 1.2, 114, 14), "pinger": (machines.pinger, 1.2, 114, 13), "middle_sonar": (machines.middle_sonar, 1.2, 112, 13),
+        "low_sonar": (machines.low_sonar, 0.5, 118, 10), "bang": (machines.bang, 0.8, 130, 14), "airgun": (machines.airgun, 0.4, 120, 10),
+        "switching": (machines.switching, 0.4, 88, 9), "ticking": (machines.ticking, 0.8, 116, 11), "hiss": (machines.hiss, 0.3, 108, 6),
+    },
 }  # fmt: skip
+AGAIN = ("pinger", "middle_sonar", "low_sonar", "bang", "airgun", "boatwhistle", "chain", "tone", "transient")  # come in series, the same again
 
 
-def draw_confuser(rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """Name and sound (n,) in µPa at the hydrophone, at `SYNTHESIS_RATE_HZ`."""
-    names = list(CONFUSERS)
-    weights = np.array([CONFUSERS[name][1] for name in names], dtype=float)
-    name = str(rng.choice(names, p=weights / weights.sum()))
-    maker, _, mean, spread = CONFUSERS[name]
+@dataclass(frozen=True)
+class PlannedConfuser:
+    """A sound to be made: what (None: drawn with it), when, and the number that it is drawn from; those of a series share it."""
+
+    kind: str | None
+    start_s: float
+    draw: int
+
+
+def plan_confusers(rng: np.random.Generator, duration_s: float, per_min: float, version: int, mix: dict[str, float] | None = None) -> list[PlannedConfuser]:
+    """The confusers of a recording, by start time.
+
+    Parameters
+    ----------
+    per_min : mean number a minute; 0 gives none
+    mix : kind -> weight in place of the version's own (version 2)
+    """
+    if version == 1:
+        rate = per_min * np.exp(rng.normal(-0.2, 0.6)) / 60
+        starts = np.sort(rng.uniform(0, duration_s, rng.poisson(rate * duration_s)))
+        return [PlannedConfuser(None, float(at), int(at * 1e6)) for at in starts]
+    table = CONFUSERS[version]
+    kinds = list(table)
+    weights = np.array([(table[kind][1] if mix is None else mix.get(kind, 0.0)) for kind in kinds], dtype=float)
+    if not weights.sum() > 0:
+        raise ValueError(f"confuser_mix has no positive share for any of {', '.join(kinds)}")
+    if mix is None:  # a place has its own
+        weights = weights * rng.gamma(0.6, size=len(kinds)) + 0.02 * weights
+    calm = mix is None and rng.uniform() < 0.2
+    rate = 0.0 if calm else per_min * np.exp(rng.normal(-0.3, 0.9)) / 60
+    plan, number = [], 0
+    for at in rng.uniform(0, duration_s, rng.poisson(rate * duration_s)):
+        kind, number = str(rng.choice(kinds, p=weights / weights.sum())), number + 1
+        repeats = int(rng.integers(2, 9)) if kind in AGAIN and rng.uniform() < 0.3 else 1
+        every = log_uniform(rng, 1.0, 15.0)
+        plan += [PlannedConfuser(kind, at + k * every, number) for k in range(repeats) if at + k * every < duration_s]
+    return sorted(plan, key=lambda confuser: confuser.start_s)
+
+
+def draw_confuser(rng: np.random.Generator, version: int = 1, kind: str | None = None) -> tuple[str, np.ndarray]:
+    """Name and sound (n,) in µPa at the hydrophone, at `sounds.RATE`; of this kind, if one is given."""
+    table = CONFUSERS[version]
+    names = list(table)
+    if kind is None:
+        weights = np.array([table[name][1] for name in names], dtype=float)
+        kind = str(rng.choice(names, p=weights / weights.sum()))
+    maker, _, mean, spread = table[kind]
     x = maker(rng)
-    return name, (x * (10 ** (rng.normal(mean, spread) / 20) / np.max(np.abs(x)))).astype(np.float32)
+    return kind, (x * (10 ** (rng.normal(mean, spread) / 20) / np.max(np.abs(x)))).astype(np.float32)

@@ -23,12 +23,12 @@ from .scene import Scene, Settings
 from .sites import SENSITIVITY_DB, Site, get_site
 from .truth import COLUMNS, write_raven
 
-VERSION = 3  # of the simulator: raised when the same seed gives other samples
+DRAWS = {1: 3, 2: 4}  # by version of the simulator: raised when the same seed gives other samples
 
 
 def simulate_deployment(
     folder: str | Path, site: str | Site, seed: int, n_recordings: int = 4, recording_s: float = 300.0, start_utc: datetime | None = None,
-    sample_rate_hz: int = 192_000, *, gap_s: float | Sequence[float] = 0.0, serial: str | None = None, boats: bool | None | Sequence[bool | None] = None, n_jobs: int = 1,
+    sample_rate_hz: int | None = 192_000, *, version: int = 2, gap_s: float | Sequence[float] = 0.0, serial: str | None = None, boats: bool | None | Sequence[bool | None] = None, n_jobs: int = 1,
     progress: bool = True, **settings,
 ) -> Path:  # fmt: skip
     """Write a simulated deployment; returns its folder.
@@ -38,6 +38,8 @@ def simulate_deployment(
     folder : made if absent; files of the same name are replaced
     site, seed : which place, which draw; the same arguments give the same files, bit for bit, whatever n_jobs
     n_recordings, recording_s : how many, how long
+    sample_rate_hz : None for the real background's own (see `scene.Settings`)
+    version : of the simulator; 1 gives what it gave before there was a 2, bit for bit
     start_utc : start of the first recording, with its zone; default 2022-07-16 02:14:53 UTC
     gap_s : pause between recordings, one number or one for each gap (n_recordings - 1)
     serial : of the recorder; default one of the site's, by seed
@@ -57,7 +59,7 @@ def simulate_deployment(
     gaps = [float(gap_s)] * (n_recordings - 1) if isinstance(gap_s, (int, float)) else [float(g) for g in gap_s]
     if n_recordings > 0 and len(gaps) != n_recordings - 1:
         raise ValueError(f"{n_recordings} recordings have {n_recordings - 1} gaps between them, {len(gaps)} given")
-    asked = replace(Settings(sample_rate_hz=sample_rate_hz), **settings)
+    asked = replace(Settings(sample_rate_hz=sample_rate_hz, version=version), **settings)
     if asked.sensitivity_db is None:
         asked = replace(asked, sensitivity_db=SENSITIVITY_DB[serial])
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def simulate_deployment(
 
 def _parameters(site, seed, n_recordings, recording_s, start_utc, gaps, serial, boats, settings) -> dict:
     return {
-        "simulated": True, "note": "SIMULATED sound: no whale was recorded.", "simulator_version": VERSION, "site": site.name, "seed": seed, "serial": serial,
+        "simulated": True, "note": "SIMULATED sound: no whale was recorded.", "simulator_version": DRAWS[settings.version], "site": site.name, "seed": seed, "serial": serial,
         "n_recordings": n_recordings, "recording_s": recording_s, "start_utc": start_utc.astimezone(timezone.utc).isoformat(), "gap_s": list(gaps), "boats": boats,
         "settings": {**asdict(settings), "background": None if settings.background is None else str(settings.background)},
     }  # fmt: skip
@@ -128,7 +130,7 @@ def demo_deployment(folder: str | Path, seed: int = 7, progress: bool = True) ->
     """
     folder = Path(folder)
     start = datetime(2022, 7, 16, 2, 14, 53, tzinfo=timezone.utc)
-    wanted = {"demo": 1, "seed": seed, "simulator_version": VERSION}
+    wanted = {"demo": 1, "seed": seed, "simulator_version": DRAWS[2]}
     mark = folder / "deployment.json"
     if mark.exists():
         try:

@@ -138,3 +138,11 @@ def receive(source: np.ndarray, path: Path, water: Water, sample_rate_hz: int, r
     spectrum *= response * on_bins(gain) * np.cos(0.5 * np.pi * edge) ** 2
     n_out = n * sample_rate_hz // SYNTHESIS_RATE_HZ
     return irfft(spectrum, n_out) * np.float32(n_out / n)
+
+
+def at_rate(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """A sound of `SYNTHESIS_RATE_HZ` at another rate, float32; no echoes and no loss."""
+    import soxr
+
+    sound = np.asarray(sound, dtype=np.float32)
+    return sound if sample_rate_hz == SYNTHESIS_RATE_HZ else soxr.resample(sound, SYNTHESIS_RATE_HZ, sample_rate_hz, quality="HQ")

@@ -1,10 +1,11 @@
-"""The recorder: from µPa to the samples of a WAV file, and the settling at the start of each file.
+"""The recorder: from µPa to the samples of a WAV file, the settling at the start of each file, and its faults (version 2): dropouts and steps of gain.
 
 A sample of full scale 1.0 is 10^(-S/20) µPa, S the end-to-end sensitivity (negative dB). SoundTrap names: SERIAL.YYMMDDHHMMSS.wav, UTC.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import numpy as np
@@ -46,3 +47,39 @@ def start_artefact(key: tuple, sample_rate_hz: int, sensitivity_db: float) -> np
         n = min(int(0.02 * sample_rate_hz), len(t) - at)
         sound[at : at + n] += log_uniform(rng, 0.001, 0.05) * np.exp(-np.arange(n) / (0.002 * sample_rate_hz)) * rng.standard_normal(n)
     return (sound * fade * full).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """From when to when the sound is multiplied by `gain`."""
+
+    kind: str
+    start_s: float
+    end_s: float
+    gain: float
+
+
+def plan_faults(key: tuple, duration_s: float) -> list[Fault]:
+    """Faults of a recording, none in five of six (assumed): short dropouts of zeros, one or in a row; the gain goes up or down by 3-20 dB for a time, or for good."""
+    rng = generator(*key, "faults")
+    faults = []
+    if rng.uniform() < 0.09:
+        at, length, every = rng.uniform(0, duration_s), log_uniform(rng, 0.0005, 0.4), log_uniform(rng, 0.5, 10)
+        for k in range(int(rng.integers(1, 8))):
+            start = at + k * every
+            if start < duration_s:
+                faults.append(Fault("dropout", start, min(start + length * rng.uniform(0.5, 1.5), duration_s), 0.0))
+    if rng.uniform() < 0.09:
+        start = rng.uniform(0, duration_s)
+        gain = 10 ** (rng.choice([-1, 1]) * rng.uniform(3, 20) / 20)
+        faults.append(Fault("gain_step", start, min(start + log_uniform(rng, 0.5, 0.6 + 2 * duration_s), duration_s), gain))
+    return faults
+
+
+def apply_faults(block: np.ndarray, start: int, sample_rate_hz: int, faults: list[Fault]) -> None:
+    """Multiply what of a block lies in a fault, in place; `start` is the block's first sample."""
+    for fault in faults:
+        first = max(int(fault.start_s * sample_rate_hz) - start, 0)
+        stop = min(int(fault.end_s * sample_rate_hz) - start, len(block))
+        if first < stop:
+            block[first:stop] *= np.float32(fault.gain)

@@ -23,6 +23,22 @@ SENSITIVITY_DB = {
 
 
 @dataclass(frozen=True)
+class WeatherHabits:
+    """How far the weather of a site spreads; `colour_db`: how uneven the spectrum of its noise is, and how tilted per decade."""
+
+    wind_sigma: float = 0.5
+    most_wind: float = 16.0
+    rain_factor: float = 1.0
+    rain_sigma: float = 0.9
+    floor_sigma: float = 1.2
+    traffic: float = 0.5
+    colour_db: tuple[float, float] = (0.0, 0.0)
+
+
+WEATHER = {1: WeatherHabits(), 2: WeatherHabits(0.8, 22.0, 2.0, 1.3, 4.0, 1.0, (2.5, 5.0))}  # by the simulator's version
+
+
+@dataclass(frozen=True)
 class Site:
     """One place: water, recorders, weather, traffic and animals."""
 
@@ -50,12 +66,15 @@ class Site:
             wave_height_m=float(rng.uniform(0.02, 0.3)),
         )
 
-    def weather(self, rng: np.random.Generator, wind_m_per_s: float | None, rain: bool | None, self_noise_db: float | None) -> Weather:
-        wind = float(np.clip(self.wind_m_per_s * np.exp(rng.normal(0, 0.5)), 0.3, 16)) if wind_m_per_s is None else wind_m_per_s
-        shower = rng.uniform() < self.rain_share if rain is None else rain
-        amount = float(np.exp(rng.normal(np.log(2.5), 0.9)))
-        floor = float(rng.normal(36, 1.2)) if self_noise_db is None else self_noise_db
-        return Weather(wind, amount if shower else 0.0, self.traffic + float(rng.uniform(-0.5, 0.5)), floor)
+    def weather(
+        self, rng: np.random.Generator, wind_m_per_s: float | None, rain: bool | None, self_noise_db: float | None, version: int = 1
+    ) -> Weather:
+        habits = WEATHER[version]
+        wind = float(np.clip(self.wind_m_per_s * np.exp(rng.normal(0, habits.wind_sigma)), 0.3, habits.most_wind)) if wind_m_per_s is None else wind_m_per_s
+        shower = rng.uniform() < self.rain_share * habits.rain_factor if rain is None else rain
+        amount = float(np.exp(rng.normal(np.log(2.5), habits.rain_sigma)))
+        floor = float(rng.normal(36, habits.floor_sigma)) if self_noise_db is None else self_noise_db
+        return Weather(wind, amount if shower else 0.0, self.traffic + float(rng.uniform(-habits.traffic, habits.traffic)), floor)
 
 
 SITES = {

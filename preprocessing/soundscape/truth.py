@@ -1,7 +1,13 @@
 """The truth of a simulated recording: one row per call or boat passage, and the same as Raven selection tables.
 
-`snr_db` compares, on STFT cells of 10.7 ms, the received call with the mean density of everything else (ambient, recorder, boats; passing knocks and the like are
-not counted), over the strongest cells that hold 80 % of the call's energy. `audible` means snr_db >= 6.
+`snr_db` compares, on STFT cells of 10.7 ms, the received call with the mean density of everything else, over the strongest cells that hold 80 % of the call's
+energy. `audible` means snr_db >= 6; in version 2, for a train of clicks, that three of them or more stand out as single clicks (see `measure.py`).
+
+In version 1 everything else is the model's ambient noise, recorder and boats; times are those of the call within 26 dB of its peak, frequencies those at which it
+stands 6 dB above the noise in three frames. In version 2 everything else is measured, passing knocks and the like included as far as they last, and only in bands that a real
+background holds; bounds hold 5-95 % of the energy received above it. Rows of version 2 also tell `n_clicks` (heard), `crest_snr_db` (median click heard over the median noise
+block, see `measure.py`), `peak_hz`, and `first_s`, `last_s`: the first and last moment at which anything of the call stands above the noise, so between
+`first_s` and `start_s` nobody should be taught silence. `kind` says which contour, pattern of clicks or boat it is. These are empty in version 1.
 """
 
 from __future__ import annotations
@@ -14,10 +20,15 @@ import pandas as pd
 from scipy.fft import rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
+from . import measure
+
 COLUMNS = [
     "recording", "label", "start_s", "end_s", "low_hz", "high_hz", "call_id", "group_id", "diphonic", "snr_db", "received_level_db",
-    "range_m", "site", "audible",
+    "range_m", "site", "audible", "kind", "n_clicks", "crest_snr_db", "peak_hz", "first_s", "last_s",
 ]  # fmt: skip
+TYPES = {"diphonic": bool, "audible": bool} | {
+    column: float for column in COLUMNS if column.endswith(("_s", "_hz", "_db", "_m", "_clicks"))
+}
 RAVEN_COLUMNS = [
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File", "File Offset (s)", "Label",
 ]  # fmt: skip
@@ -108,6 +119,67 @@ def call_rows(call: np.ndarray, planned, click_s, start_s: float, direct_s: floa
     return rows
 
 
+def measured_rows(
+    call: np.ndarray, planned, said, start_s: float, sample_rate_hz: int, noise: measure.NoiseMeter, held_hz: tuple[float, float]
+) -> list[dict]:
+    """Rows of one call by what is measured (version 2); a click train is cut where it passes from audible to inaudible.
+
+    Parameters
+    ----------
+    call : (n,) received sound in µPa, echoes included, cut at the recording's end
+    planned, said : schedule.PlannedCall, whistles.Utterance
+    start_s : in the recording
+    held_hz : band in which the recording has noise to compare with
+    """
+    t, f, psd = call_cells(call, sample_rate_hz)
+    use = (f > 100) & (f <= 0.475 * sample_rate_hz)
+    held = use & (f >= held_hz[0]) & (f <= held_hz[1])
+    use = held if held.sum() > 2 else use
+    f, psd = f[use], psd[:, use]
+    seconds = len(call) / sample_rate_hz
+    density = noise.psd(start_s, start_s + seconds)[use]
+    nyquist_hz = min(sample_rate_hz / 2, held_hz[1] / 0.9)
+    spans = [(0.0, seconds, None, np.nan, np.nan)]  # start, end, heard, clicks, crest
+    if said.click_s is not None:
+        spans = _crest_spans(call, said.click_s[said.click_s < seconds], start_s, sample_rate_hz, noise, nyquist_hz) or spans
+    rows = []
+    for i, (a, b, heard, n_clicks, crest_db) in enumerate(spans):
+        inside = (t >= a - 0.003) & (t <= b + 0.003)
+        if not inside.any():
+            continue
+        snr_db = strongest_ratio_db(psd[inside], np.broadcast_to(density, psd[inside].shape))[0]
+        bounds = measure.bounds(t[inside], f, psd[inside], density)
+        if said.click_s is None:
+            a, b = bounds.start_s, min(bounds.stop_s, seconds)
+        first_s, last_s = min(bounds.first_s, a), min(max(bounds.last_s, b), seconds)
+        piece = call[int(a * sample_rate_hz) : int(b * sample_rate_hz) + 1].astype(np.float64)
+        audible = bool(snr_db >= AUDIBLE_DB if heard is None else heard) and nyquist_hz >= LOWEST_NYQUIST_HZ[planned.label]
+        rows.append({
+            "label": planned.label, "start_s": start_s + a, "end_s": start_s + b, "low_hz": bounds.low_hz, "high_hz": bounds.high_hz,
+            "call_id": f"{planned.number:05d}" + (f".{i}" if len(spans) > 1 else ""), "group_id": f"{planned.group:05d}", "diphonic": planned.diphonic,
+            "snr_db": snr_db, "received_level_db": 10 * np.log10(max(np.mean(piece**2), 1e-20)), "range_m": planned.path.range_m, "audible": audible,
+            "kind": said.kind, "n_clicks": n_clicks, "crest_snr_db": crest_db, "peak_hz": bounds.peak_hz, "first_s": start_s + first_s, "last_s": start_s + last_s,
+        })  # fmt: skip
+    return rows
+
+
+def _crest_spans(call, click_s, start_s, sample_rate_hz, noise, nyquist_hz) -> list[tuple]:
+    """(start, end, heard, number of clicks heard, their median crest over the noise's in dB) of stretches of a train; none where the rate is too low for crests."""
+    if len(click_s) < 2 or nyquist_hz < measure.CREST_NYQUIST_HZ:
+        return []
+    median, decile = noise.crest(start_s, start_s + len(call) / sample_rate_hz)
+    if not median > 0:
+        return []
+    power = measure.click_crests(call, click_s, sample_rate_hz)
+    heard = power >= max(median * 10 ** (measure.HEARD_CREST_DB / 10), decile * 10**0.2)
+    spans = []
+    for first, stop, audible in measure.train_spans(click_s, heard):
+        which = heard[first:stop] if audible else np.ones(stop - first, dtype=bool)
+        crest_db = 10 * np.log10(max(np.median(power[first:stop][which]) / median, 1e-20))
+        spans.append((max(click_s[first] - 0.0005, 0.0), click_s[stop - 1] + 0.002, audible, float(heard[first:stop].sum()), float(crest_db)))
+    return spans
+
+
 def _train_spans(t: np.ndarray, psd: np.ndarray, click_s: np.ndarray, noise: np.ndarray) -> list[tuple[float, float]]:
     """Stretches of a click train that are, by turns, audible and inaudible."""
     if len(click_s) < 2:
@@ -126,6 +198,16 @@ def _train_spans(t: np.ndarray, psd: np.ndarray, click_s: np.ndarray, noise: np.
         else:
             spans.append((a - 0.0005, b))
     return spans
+
+
+def only_true_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """`diphonic` is left to pairs that were received as such: a whistle and a pulsed call of one group that overlap for half of the shorter."""
+    rows = rows.copy()
+    for _, pair in rows[rows["diphonic"]].groupby("group_id"):
+        overlap = pair["end_s"].min() - pair["start_s"].max()
+        if len(pair) != 2 or overlap < 0.5 * (pair["end_s"] - pair["start_s"]).min():
+            rows.loc[pair.index, "diphonic"] = False
+    return rows
 
 
 def raven_table(rows: pd.DataFrame, recording: str) -> pd.DataFrame:
