@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from preprocessing.dataset import DataSet, observable_labels, targets
+from preprocessing.dataset import DataSet, observable_labels, targets, unknown_labels
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.augment import Augmentation, Batch, augment
@@ -35,6 +35,9 @@ class WindowSet(Dataset):
         self.start_frame = self.rows["start_frame"].to_numpy()
         self.observable = {rate: observable_labels(profile, rate) for rate in self.rows["sample_rate_hz"].unique()}
         self.rate_hz = self.rows["sample_rate_hz"].to_numpy()
+        said = self.rows["unknown"].to_numpy(object) if "unknown" in self.rows else np.full(len(self.rows), None, object)
+        self.unknown, each = pd.factorize(said, use_na_sentinel=False)
+        self.unknown_of = [unknown_labels(profile, names) for names in each]  # (labels,) bool of each way to be unknown
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,9 +61,10 @@ class WindowSet(Dataset):
         rate, start_s = p.frame_rate_hz, start_frame / p.frame_rate_hz
         near = calls[(calls["end_s"] > start_s) & (calls["start_s"] < start_s + p.window_s)]
         observable = self.observable[self.rate_hz[i]]
-        window, snr_db = targets(near, np.array([start_s]), p.window_s, p.labels, observable)
+        unknown = self.unknown_of[self.unknown[i]]
+        window, snr_db = targets(near, np.array([start_s]), p.window_s, p.labels, observable, unknown)
         starts = start_s + np.arange(positions_of(p.window_frames)) * FRAMES_PER_POSITION / rate
-        position, _ = targets(near, starts, FRAMES_PER_POSITION / rate, p.labels, observable)
+        position, _ = targets(near, starts, FRAMES_PER_POSITION / rate, p.labels, observable, unknown)
         return window[0], position.T, snr_db[0]
 
     def __getitems__(self, numbers: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

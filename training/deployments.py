@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preprocessing.dataset import DataSet, add_recording, build_dataset, front_end_key
+from preprocessing.dataset import IDENTIFIERS, DataSet, add_recording, build_dataset, front_end_key
 from preprocessing.soundscape import simulate_deployment
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
@@ -88,7 +88,7 @@ def simulate(deployment: Deployment, sound: Path, jobs: int = 1) -> Path:
 
 def read_deployment(deployment: Deployment, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Recordings table and truth table of a simulated deployment, recordings named DEPLOYMENT/FILE."""
-    truth = pd.read_csv(folder / "truth.csv")
+    truth = pd.read_csv(folder / "truth.csv", dtype=dict.fromkeys(IDENTIFIERS, str))  # 00012, 00012.1: no numbers
     truth["recording"] = deployment.name + "/" + truth["recording"].astype(str)
     names = sorted(json.loads((folder / "deployment.json").read_text(encoding="utf-8"))["recordings"])
     recordings = pd.DataFrame({
