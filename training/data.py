@@ -18,6 +18,8 @@ from spectrogram.profile import Profile
 from training.augment import Augmentation, Batch, augment
 from training.model import FRAMES_PER_POSITION, positions_of
 
+NOISE = "noise"  # `kind` of recordings of real noise, see preprocessing/noise.py
+
 
 class WindowSet(Dataset):
     """Windows of some manifest rows.
@@ -35,6 +37,7 @@ class WindowSet(Dataset):
         self.start_frame = self.rows["start_frame"].to_numpy()
         self.observable = {rate: observable_labels(profile, rate) for rate in self.rows["sample_rate_hz"].unique()}
         self.rate_hz = self.rows["sample_rate_hz"].to_numpy()
+        self.real = (self.rows["kind"] == NOISE).to_numpy() if "kind" in self.rows else np.zeros(len(self.rows), bool)
         said = self.rows["unknown"].to_numpy(object) if "unknown" in self.rows else np.full(len(self.rows), None, object)
         self.unknown, each = pd.factorize(said, use_na_sentinel=False)
         self.unknown_of = [unknown_labels(profile, names) for names in each]  # (labels,) bool of each way to be unknown
@@ -53,7 +56,8 @@ class WindowSet(Dataset):
             window, position, snr_db = self.targets_at(i, start)
             pictures.append(whole[start:start + length])
             windows.append(window), positions.append(position), snrs.append(snr_db)
-        return Batch(np.stack(pictures), np.stack(windows), np.stack(positions), np.stack(snrs))
+        return Batch(np.stack(pictures), np.stack(windows), np.stack(positions), np.stack(snrs),
+                     self.rate_hz[indices] / 2, self.real[indices])
 
     def targets_at(self, i: int, start_frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Window target (labels,), position target (labels, positions) and SNR (labels,) of the window that starts at this frame."""
@@ -74,7 +78,7 @@ class WindowSet(Dataset):
         batch = self.batch(indices, rng if self.how else None)
         if self.how:
             batch = augment(batch, self.how, self.profile, rng)
-        x = normalise(batch.picture_db, self.profile).transpose(0, 2, 1)[:, None]  # (batch, 1, bands, frames)
+        x = normalise(batch.picture_db, self.profile).transpose(0, 2, 1)[:, None]  # (batch, 1, columns, frames)
         return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(batch.window), torch.from_numpy(batch.position)
 
 
