@@ -13,12 +13,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from preprocessing.dataset import DataSet, observable_labels, targets, unknown_labels
+from preprocessing.noise_collection import NOISE
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.augment import Augmentation, Batch, augment
 from training.model import FRAMES_PER_POSITION, positions_of
-
-NOISE = "noise"  # `kind` of recordings of real noise, see preprocessing/noise.py
 
 
 class WindowSet(Dataset):

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.noise_collection import NOISE
+from training.evaluate import call_labels
 from training.metrics import share
 
 RECALL = 0.9
 FLOOR_DB = 10.0  # calls from here are plain to see
 RECALLS = tuple(np.round(np.arange(0.5, 1.0, 0.05), 2))
 REAL = "real"
+NONE = "none"
 
 
 def poisson_interval(count: int, exposure: float, level: float = 0.95) -> tuple[float, float]:
@@ -114,15 +116,24 @@ def headline(table: pd.DataFrame, labels: tuple, thresholds: dict, window_s: flo
     own = {label: thresholds[label]["window"] if isinstance(thresholds[label], dict) else thresholds[label] for label in labels}
     out = {"recall": recall, "floor_db": floor_db, "judged": list(heard), "not_judged": [label for label in labels if label not in heard]}
     for name, limits, chosen in (("at_recall", at, heard), ("in_use", own, judged)):
+        if not chosen:
+            continue
         out[name] = rate_of(noise, limits, chosen, window_s, step_s) | {"limits": {label: limits[label] for label in chosen}}
         out[name]["by_site"] = {str(site): rate_of(part, limits, chosen, window_s, step_s) for site, part in noise.groupby("site")}
         out[name]["by_label"] = {label: rate_of(noise, limits, (label,), window_s, step_s) for label in chosen}
+    out.setdefault("in_use", {})
     out["in_use"] |= {"recall": recall_at(calls, own, labels, floor_db)}
     if len(mixed):
         out["in_use"]["recall_in_noise"] = recall_at(mixed, own, labels, floor_db)
     if len(animals):
         out["in_use"]["other_animals"] = rate_of(animals, own, judged, window_s, step_s)
     return out
+
+
+def noise_verdict(predictions: pd.DataFrame, thresholds: dict, labels: tuple, window_s: float, step_s: float) -> dict:
+    """{"real_noise": {split: `headline`}} of the splits that have recorded noise; {"real_noise": "none"} where none has."""
+    figures = {split: headline(part, call_labels(labels), thresholds, window_s, step_s) for split, part in predictions.groupby("split", sort=False) if "kind" in part}
+    return {"real_noise": {split: figure for split, figure in figures.items() if figure} or NONE}
 
 
 def alarm_curve(table: pd.DataFrame, labels: tuple, window_s: float, step_s: float, recalls=RECALLS, floor_db: float = FLOOR_DB) -> pd.DataFrame:
