@@ -1,6 +1,7 @@
 """Augmentation of windows as they are read: what may change without changing the names of the calls.
 
-Everything works on un-normalised pictures in dB (batch, frames, bands), NaN where masked, and is drawn from the generator it is
+Everything works on un-normalised pictures in dB (batch, frames, columns), NaN where masked: the profile's bands and, after
+them, what else its picture has (crests of clicks, dB too, but of another quantity). It is drawn from the generator it is
 given, so the same seed gives the same batch. Targets are (batch, labels) for the window and (batch, labels, positions), NaN = ignore.
 
 | what | why |
@@ -22,6 +23,9 @@ Off unless an experiment asks, for short labelled clips of few animals and few r
 
 Off unless an experiment asks, for calls in a noise of known strength: to a share of the windows (`boat_share`, `noise_share`) another one of the batch is added that holds a boat and no
 call, or nothing at all, as loud as it takes for the best call's SNR to fall to a value drawn from `boat_snr_db` or `noise_snr_db` (low, high).
+
+Off unless an experiment asks, for batches that hold windows of recorded noise (`real`): to at most a share `real_share` of the batch, windows with calls, one of these is added, so loud that the
+best call's SNR *in the bands that the noise has* becomes one of `real_snr_db`. Above these bands nothing is left, as in a recording at the noise's rate.
 """
 from __future__ import annotations
 
@@ -29,19 +33,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spectrogram.profile import Profile
+from spectrogram.background import has_contrast
+from spectrogram.profile import NYQUIST_MARGIN, Profile
 
 VESSEL = "Boat"
+SILENT_DB = np.float32(-300)
+STRONGEST = 0.8  # share of a call's energy whose cells its SNR is of, as in the truth of simulated calls
 
 
 @dataclass
 class Batch:
-    """Windows with their targets. `snr_db` (batch, labels) is that of the best call of each label, NaN without one."""
+    """Windows with their targets. `snr_db` (batch, labels) is that of the best call of each label, NaN without one. `nyquist_hz` (batch,) is their
+    recordings' (None: as high as the picture shows); `real` (batch,) tells windows of recorded noise (None: there are none)."""
 
     picture_db: np.ndarray
     window: np.ndarray
     position: np.ndarray
     snr_db: np.ndarray
+    nyquist_hz: np.ndarray | None = None
+    real: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class Augmentation:
     boat_snr_db: tuple = (0.0, 15.0)
     noise_share: float = 0.0
     noise_snr_db: tuple = (0.0, 15.0)
+    real_share: float = 0.0
+    real_snr_db: tuple = (8.0, 25.0)
 
     @classmethod
     def none(cls) -> "Augmentation":
@@ -83,15 +95,17 @@ def augment(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Ge
     for share, snr_db, boats in ((how.boat_share, how.boat_snr_db, True), (how.noise_share, how.noise_snr_db, False)):
         if share:
             batch = mix_at_snr(batch, share, snr_db, boats, how, profile, rng)
-    picture = batch.picture_db
+    if how.real_share:
+        batch = mix_real(batch, how, profile, rng)
+    picture, n_bands = batch.picture_db, profile.n_bands
     if how.colour_db or how.gain_db:
-        picture = picture + gain_and_colour_db(len(picture), picture.shape[2], how, rng)[:, None, :]
+        picture = picture + columns_db(gain_and_colour_db(len(picture), n_bands, how, rng), picture.shape[2], profile)[:, None, :]
     if how.stripe_share:
-        picture = stripes(picture, how, rng)
-    if how.shift_bands:
-        picture = shift_bands(picture, how.shift_bands, rng)
-    if how.floor_share:
-        picture = raise_floor(picture, how, rng)
+        picture = stripes(picture, how, rng, n_bands)
+    for change, wanted in ((shift_bands, how.shift_bands), (raise_floor, how.floor_share)):
+        if wanted:
+            picture = picture.copy()
+            picture[:, :, :n_bands] = change(picture[:, :, :n_bands], how, rng)
     batch = replace(batch, picture_db=picture)
     if how.end_share:
         batch = end_early(batch, how, rng)
@@ -107,18 +121,41 @@ def gain_and_colour_db(count: int, n_bands: int, how: Augmentation, rng: np.rand
     return (gain + knots[:, left] * (left + 1 - at) + knots[:, left + 1] * (at - left)).astype(np.float32)
 
 
+def columns_db(bands_db: np.ndarray, n_columns: int, profile: Profile) -> np.ndarray:
+    """(count, columns) of a gain for each band: crests have that of the bands that they are of, in the mean of their powers."""
+    if n_columns == bands_db.shape[1]:
+        return bands_db
+    high = profile.band_centres_hz >= profile.picture["crest"]["low_hz"]
+    crest_db = 10 * np.log10(np.mean(10 ** (bands_db[:, high] / 10), axis=1, keepdims=True))
+    return np.concatenate([bands_db, np.repeat(crest_db, n_columns - bands_db.shape[1], axis=1)], axis=1).astype(np.float32)
+
+
+def recorded(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
+    """(batch, bands) bool: bands of which a window holds anything."""
+    return np.isfinite(picture_db[:, :, :profile.n_bands]).any(axis=1)
+
+
+def nyquists_hz(batch: Batch, profile: Profile) -> np.ndarray:
+    """(batch,) Nyquist frequencies, those of the highest visible bands where none are told."""
+    if batch.nyquist_hz is not None:
+        return batch.nyquist_hz
+    count = recorded(batch.picture_db, profile).sum(axis=1)
+    return np.where(count == profile.n_bands, np.inf, profile.band_edges_hz[1 + np.maximum(count, 1)] / NYQUIST_MARGIN)
+
+
 def mix(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
     """Add the power of another window of the batch to a share of the windows; the labels of both hold.
 
     A call that the other window's noise may have buried (its SNR less the rise of the background in its band is under `audible_db`)
-    is no longer asked for: its target becomes NaN.
+    is no longer asked for: its target becomes NaN. Only windows that hold the same bands are added, so none are lost and an SNR stays that of the bands it was measured in.
     """
     count = len(batch.window)
     chosen = np.flatnonzero(rng.random(count) < how.mix_share)
     partner = rng.permutation(count)[chosen]
-    if not len(chosen):
-        return batch
-    return added(batch, chosen, partner, rng.uniform(-how.mix_gain_db, how.mix_gain_db, len(chosen)), how, profile)
+    gain_db = rng.uniform(-how.mix_gain_db, how.mix_gain_db, len(chosen))
+    nyquist_hz = nyquists_hz(batch, profile)
+    fits = nyquist_hz[chosen] == nyquist_hz[partner]
+    return added(batch, chosen[fits], partner[fits], gain_db[fits], how, profile) if fits.any() else batch
 
 
 def mix_at_snr(batch: Batch, share: float, snr_db: tuple, boats: bool, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
@@ -134,7 +171,7 @@ def mix_at_snr(batch: Batch, share: float, snr_db: tuple, boats: bool, how: Augm
     if boats and not any(vessel):
         raise ValueError(f"boat_share: profile {profile.name} has no label {VESSEL} to tell boats by; take noise_share, or add the label")
     call, boat = ~np.array(vessel), np.array(vessel)
-    seen = np.isfinite(batch.picture_db[:, 0]).sum(axis=1)  # a recording at a lower rate has nothing to add above its Nyquist
+    seen = recorded(batch.picture_db, profile).sum(axis=1)  # a recording at a lower rate has nothing to add above its Nyquist
     fits = (batch.window[:, call] == 0).all(axis=1) & ((batch.window[:, boat] == boats).all(axis=1)) & (seen == seen.max())
     best = np.where(call & (batch.window == 1) & np.isfinite(batch.snr_db), batch.snr_db, -np.inf)
     which, partners = best.argmax(axis=1), np.flatnonzero(fits)
@@ -149,22 +186,94 @@ def mix_at_snr(batch: Batch, share: float, snr_db: tuple, boats: bool, how: Augm
     return added(batch, chosen, partner, before + 10 * np.log10(10 ** (rise_db / 10) - 1) - theirs, how, profile)
 
 
-def added(batch: Batch, chosen: np.ndarray, partner: np.ndarray, gain_db: np.ndarray, how: Augmentation, profile: Profile) -> Batch:
-    """The batch with the power of the windows `partner`, `gain_db` louder, added to the windows `chosen`; see `mix`."""
-    one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain_db.astype(np.float32)[:, None, None]
-    both = np.logaddexp(one * np.float32(np.log(10) / 10), other * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
-    after = label_background_db(both, profile)
-    left_one = batch.snr_db[chosen] - (after - label_background_db(one, profile))
-    left_other = batch.snr_db[partner] - (after - label_background_db(other, profile))
-    window, position = batch.window.copy(), batch.position.copy()
-    lost = [np.where(left < how.audible_db, np.nan, 0).astype(np.float32) for left in (left_one, left_other)]
-    window[chosen] = either(still(batch.window[chosen], lost[0]), still(batch.window[partner], lost[1]))
-    position[chosen] = either(still(batch.position[chosen], lost[0][..., None]), still(batch.position[partner], lost[1][..., None]))
-    picture = batch.picture_db.copy()
-    picture[chosen] = both
+def mix_real(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
+    """Add to some windows with calls one of recorded noise, so loud that the best call's SNR becomes one of `real_snr_db` in the bands that the noise has.
+
+    At most a share `real_share` of the batch; calls that are fainter already, or that the noise's rate could not show, are left alone.
+    """
+    call = np.array([label != VESSEL for label in profile.labels])
+    nyquist_hz, count = nyquists_hz(batch, profile), int(how.real_share * len(batch.window))
+    real = np.zeros(len(batch.window), bool) if batch.real is None else batch.real
+    observable = np.array([[profile.observable(label, top_hz) for label in profile.labels] for top_hz in nyquist_hz])
+    partners = np.flatnonzero(real & ((batch.window == 0) | ~observable)[:, call].all(axis=1) & observable[:, call].any(axis=1))
+    holds = np.flatnonzero(~real & ((batch.window == 1) & call).any(axis=1))
+    if not count or not len(partners) or not len(holds):
+        return batch
+    chosen = np.sort(rng.permutation(holds)[:count])
+    partner, wanted = rng.choice(partners, len(chosen)), rng.uniform(*how.real_snr_db, len(chosen))
+    common = recorded(batch.picture_db[chosen], profile) & recorded(batch.picture_db[partner], profile)
     snr_db = batch.snr_db.copy()
+    for k, i in enumerate(chosen):  # what is left of each call below the noise's Nyquist frequency
+        snr_db[i] = np.minimum(snr_db[i], snr_within_db(batch.picture_db[i], batch.position[i], common[k], profile))
+    best = np.where((batch.window[chosen] == 1) & call & observable[partner] & np.isfinite(snr_db[chosen]), snr_db[chosen], -np.inf)
+    loud = best.max(axis=1) > wanted
+    chosen, partner, wanted, best, common = (x[loud] for x in (chosen, partner, wanted, best, common))
+    if not len(chosen):
+        return batch
+    at, label = np.arange(len(chosen)), best.argmax(axis=1)
+    before, theirs = (label_background_db(batch.picture_db[rows], profile, common)[at, label] for rows in (chosen, partner))
+    gain_db = before + 10 * np.log10(10 ** ((best.max(axis=1) - wanted) / 10) - 1) - theirs
+    changed = batch.snr_db.copy()
+    changed[chosen] = snr_db[chosen]
+    return added(replace(batch, snr_db=changed), chosen, partner, gain_db, how, profile)
+
+
+def snr_within_db(picture_db: np.ndarray, position: np.ndarray, bands: np.ndarray, profile: Profile) -> np.ndarray:
+    """(labels,) dB: SNR of a window's calls in some bands (bands,) bool; NaN for a label that is nowhere in it.
+
+    Power above the median in time, and that median, over the strongest cells that hold 80 % of the former where the label is.
+    """
+    power = 10 ** (picture_db[:, :profile.n_bands].astype(np.float64) / 10)
+    background = median_known(power[None])[0]
+    found = np.full(len(profile.labels), np.nan, np.float32)
+    for k, (low_hz, high_hz) in enumerate(profile.label_band_hz.values()):
+        inside = bands & (profile.band_centres_hz >= low_hz) & (profile.band_centres_hz <= high_hz)
+        frames = np.repeat(position[k] == 1, len(picture_db) // position.shape[1])
+        if not frames.any() or not inside.any():
+            continue
+        cells = power[:len(frames)][frames][:, inside]
+        above = np.nan_to_num(np.maximum(cells - background[inside], 0)).ravel()
+        order = np.argsort(-above)
+        held = np.cumsum(above[order])
+        strongest = order[:int(np.searchsorted(held, STRONGEST * held[-1])) + 1]
+        noise = np.broadcast_to(background[inside], cells.shape).ravel()[strongest].sum()
+        found[k] = 10 * np.log10(max(above[strongest].sum() / noise, 1e-12))
+    return found
+
+
+def added(batch: Batch, chosen: np.ndarray, partner: np.ndarray, gain_db: np.ndarray, how: Augmentation, profile: Profile) -> Batch:
+    """The batch with the power of the windows `partner`, `gain_db` louder, added to the windows `chosen`; see `mix`.
+
+    Bands that either lacks are masked, and labels that cannot be seen without them no longer asked for. A partner that ends within the window adds nothing after its end; where
+    the window itself has ended, nothing of its partner is asked for.
+    """
+    one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain_db.astype(np.float32)[:, None, None]
+    other = np.where(np.isnan(other) & np.isfinite(other).any(axis=1, keepdims=True), SILENT_DB, other)
+    with np.errstate(invalid="ignore"):  # of what is masked
+        both = np.logaddexp(one * np.float32(np.log(10) / 10), other * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
+    common = recorded(both, profile)
+    after, before, theirs = (label_background_db(picture, profile, common) for picture in (both, one, batch.picture_db[partner] + gain_db.astype(np.float32)[:, None, None]))
+    left_one = batch.snr_db[chosen] - (after - before)
+    left_other = batch.snr_db[partner] - (after - theirs)
+    nyquist_hz = nyquists_hz(batch, profile).copy()
+    nyquist_hz[chosen] = np.minimum(nyquist_hz[chosen], nyquist_hz[partner])
+    gone = np.array([[not profile.observable(label, top_hz) for label in profile.labels] for top_hz in nyquist_hz[chosen]])
+    ended = ~np.isfinite(one).any(axis=2)[:, :: max(1, one.shape[1] // batch.position.shape[2])][:, :batch.position.shape[2]]
+    their_window, their_position = batch.window[partner], np.where(ended[:, None], np.float32(np.nan), batch.position[partner])
+    their_window = np.where((their_window == 1) & ended.any(axis=1, keepdims=True) & ~(their_position == 1).any(axis=2), np.float32(np.nan), their_window)
+    window, position, picture, snr_db = batch.window.copy(), batch.position.copy(), batch.picture_db.copy(), batch.snr_db.copy()
+    lost = [np.where(left < how.audible_db, np.nan, 0).astype(np.float32) for left in (left_one, left_other)]
+    window[chosen] = np.where(gone, np.float32(np.nan), either(still(batch.window[chosen], lost[0]), still(their_window, lost[1])))
+    position[chosen] = np.where(gone[..., None], np.float32(np.nan), either(still(batch.position[chosen], lost[0][..., None]), still(their_position, lost[1][..., None])))
+    picture[chosen] = both - background_rise_db(gain_db, profile)
     snr_db[chosen] = np.fmax(left_one, left_other)
-    return Batch(picture, window, position, snr_db)
+    return replace(batch, picture_db=picture, window=window, position=position, snr_db=snr_db, nyquist_hz=nyquist_hz)
+
+
+def background_rise_db(gain_db: np.ndarray, profile: Profile) -> np.ndarray:
+    """(n, 1, 1) dB by which the background rises where contrast `gain_db` louder is added: contrast is told above it. 0 for pictures in absolute levels."""
+    rise_db = 10 * np.log10(1 + 10 ** (gain_db / 10)) if has_contrast(profile) else np.zeros(len(gain_db))
+    return rise_db.astype(np.float32)[:, None, None]
 
 
 def still(target: np.ndarray, lost: np.ndarray) -> np.ndarray:
@@ -177,26 +286,37 @@ def either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where((a == 1) | (b == 1), np.float32(1), a + b)
 
 
-def label_background_db(picture_db: np.ndarray, profile: Profile) -> np.ndarray:
-    """(batch, labels) dB: the median in time, averaged over each label's visible bands."""
-    background = np.median(picture_db[:, ::4], axis=1)  # (batch, bands); a quarter of the frames is enough
+def label_background_db(picture_db: np.ndarray, profile: Profile, bands: np.ndarray | None = None) -> np.ndarray:
+    """(batch, labels) dB: the median in time, averaged over each label's visible bands, of `bands` (batch, bands) where these are given; 0 where none is left."""
+    background = median_known(picture_db[:, ::4, :profile.n_bands])  # a quarter of the frames is enough
     background_of = []
     for low_hz, high_hz in profile.label_band_hz.values():
         of_label = (profile.band_centres_hz >= low_hz) & (profile.band_centres_hz <= high_hz)
-        visible = np.isfinite(background) & of_label
+        visible = np.isfinite(background) & of_label & (True if bands is None else bands)
         background_of.append(np.where(visible, background, 0).sum(axis=1) / np.maximum(visible.sum(axis=1), 1))
     return np.stack(background_of, axis=1)
+
+
+def median_known(x: np.ndarray) -> np.ndarray:
+    """(batch, bands) median over the frames (batch, frames, bands) that are not NaN; NaN where all are. `np.nanmedian`, many times as fast."""
+    if not np.isnan(x).any():
+        return np.median(x, axis=1)
+    ordered, count = np.sort(x, axis=1), (~np.isnan(x)).sum(axis=1, keepdims=True)  # NaN come last
+    low, high = (np.take_along_axis(ordered, np.clip(at, 0, x.shape[1] - 1), axis=1)[:, 0] for at in ((count - 1) // 2, count // 2))
+    return (low + high) / 2
 
 
 def band_limit(batch: Batch, how: Augmentation, profile: Profile, rng: np.random.Generator) -> Batch:
     """Make a share of the windows look like recordings at a lower rate: NaN above its Nyquist, unseen labels ignored."""
     picture, window, position = batch.picture_db.copy(), batch.window.copy(), batch.position.copy()
+    nyquist_hz = nyquists_hz(batch, profile).copy()
     chosen = np.flatnonzero(rng.random(len(window)) < how.band_limit_share)
     for k, rate_hz in zip(chosen, rng.choice(how.band_limit_rates_hz, len(chosen))):
+        nyquist_hz[k] = min(nyquist_hz[k], rate_hz / 2)
         picture[k][:, ~profile.visible_columns(rate_hz / 2)] = np.nan
         unseen = [i for i, label in enumerate(profile.labels) if not profile.observable(label, rate_hz / 2)]
         window[k, unseen], position[k, unseen] = np.nan, np.nan
-    return replace(batch, picture_db=picture, window=window, position=position)
+    return replace(batch, picture_db=picture, window=window, position=position, nyquist_hz=nyquist_hz)
 
 
 def end_early(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
@@ -215,18 +335,26 @@ def end_early(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batc
     return replace(batch, picture_db=picture, window=window, position=position)
 
 
-def stripes(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Fill one stripe of bands and one short stripe of frames in a share of the windows with the window's mean level."""
+def stripes(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator, n_bands: int | None = None) -> np.ndarray:
+    """Fill one stripe of bands and one short stripe of frames in a share of the windows with the window's mean level; a stripe of frames goes through what stands after the first
+    `n_bands` columns too, with the mean of those."""
     picture = picture_db.copy()
-    _, n_frames, n_bands = picture.shape
+    n_bands = n_bands or picture.shape[2]
+    parts = [picture[:, :, :n_bands], picture[:, :, n_bands:]]
     for k in np.flatnonzero(rng.random(len(picture)) < how.stripe_share):
-        visible = np.isfinite(picture[k, 0])
-        fill = picture[k][:, visible].mean()
-        for axis, size, longest in ((0, n_frames, how.stripe_frames), (1, n_bands, how.stripe_bands)):
+        stripe = []
+        for size, longest in ((picture.shape[1], how.stripe_frames), (n_bands, how.stripe_bands)):
             width = int(rng.integers(0, longest + 1))
             start = int(rng.integers(0, max(1, size - width)))
-            picture[(k, slice(start, start + width)) if axis == 0 else (k, slice(None), slice(start, start + width))] = fill
-        picture[k][:, ~visible] = np.nan
+            stripe.append(slice(start, start + width))
+        for part, cells in ((parts[0], [(stripe[0],), (slice(None), stripe[1])]), (parts[1], [(stripe[0],)])):
+            visible = np.isfinite(part[k]).any(axis=0)
+            if not visible.any():
+                continue
+            seen = part[k][:, visible]
+            fill = seen.mean() if np.isfinite(seen).all() else np.nanmean(seen)
+            for where in cells:
+                part[(k, *where)] = np.where(np.isfinite(part[(k, *where)]), fill, np.nan)
     return picture
 
 
@@ -239,10 +367,10 @@ def stretch(picture_db: np.ndarray, most: float, rng: np.random.Generator) -> np
     return np.take_along_axis(picture_db, at[:, :, None], axis=1)
 
 
-def shift_bands(picture_db: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Every window up or down by up to `most` bands; the band at the rim is repeated."""
+def shift_bands(picture_db: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Every window up or down by up to `how.shift_bands` bands; the band at the rim is repeated."""
     count, _, n_bands = picture_db.shape
-    at = (np.arange(n_bands) - rng.integers(-most, most + 1, (count, 1))).clip(0, n_bands - 1)
+    at = (np.arange(n_bands) - rng.integers(-how.shift_bands, how.shift_bands + 1, (count, 1))).clip(0, n_bands - 1)
     moved = np.take_along_axis(picture_db, at[:, None, :], axis=2)
     return np.where(np.isfinite(picture_db), moved, np.nan).astype(np.float32)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.evaluate import call_labels, columns
+from training.evaluate import call_labels, columns, judged_rows
 from training.metrics import average_precision, counts, draws_of, mean_known
 
 FIGURES = ("f1", "average_precision")
@@ -67,7 +67,7 @@ def judged(folder: str | Path, training: str | None = None, method: str = "netwo
         training = training or trainings[0]
         table = table[table["variant"] == training]
     elif "split" in table:
-        table = table[table["split"] == "test"]
+        table = judged_rows(table, "test")
     table = table.reset_index(drop=True)
     if kind == "clips":
         return clips_judged(name, table, labels, metrics["pool"], method)

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from preprocessing.dataset import DataSet, observable_labels, targets
+from preprocessing.dataset import DataSet, observable_labels, targets, unknown_labels
+from preprocessing.noise_collection import NOISE
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.augment import Augmentation, Batch, augment
@@ -35,6 +36,10 @@ class WindowSet(Dataset):
         self.start_frame = self.rows["start_frame"].to_numpy()
         self.observable = {rate: observable_labels(profile, rate) for rate in self.rows["sample_rate_hz"].unique()}
         self.rate_hz = self.rows["sample_rate_hz"].to_numpy()
+        self.real = (self.rows["kind"] == NOISE).to_numpy() if "kind" in self.rows else np.zeros(len(self.rows), bool)
+        said = self.rows["unknown"].to_numpy(object) if "unknown" in self.rows else np.full(len(self.rows), None, object)
+        self.unknown, each = pd.factorize(said, use_na_sentinel=False)
+        self.unknown_of = [unknown_labels(profile, names) for names in each]  # (labels,) bool of each way to be unknown
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,7 +55,8 @@ class WindowSet(Dataset):
             window, position, snr_db = self.targets_at(i, start)
             pictures.append(whole[start:start + length])
             windows.append(window), positions.append(position), snrs.append(snr_db)
-        return Batch(np.stack(pictures), np.stack(windows), np.stack(positions), np.stack(snrs))
+        return Batch(np.stack(pictures), np.stack(windows), np.stack(positions), np.stack(snrs),
+                     self.rate_hz[indices] / 2, self.real[indices])
 
     def targets_at(self, i: int, start_frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Window target (labels,), position target (labels, positions) and SNR (labels,) of the window that starts at this frame."""
@@ -58,9 +64,10 @@ class WindowSet(Dataset):
         rate, start_s = p.frame_rate_hz, start_frame / p.frame_rate_hz
         near = calls[(calls["end_s"] > start_s) & (calls["start_s"] < start_s + p.window_s)]
         observable = self.observable[self.rate_hz[i]]
-        window, snr_db = targets(near, np.array([start_s]), p.window_s, p.labels, observable)
+        unknown = self.unknown_of[self.unknown[i]]
+        window, snr_db = targets(near, np.array([start_s]), p.window_s, p.labels, observable, unknown)
         starts = start_s + np.arange(positions_of(p.window_frames)) * FRAMES_PER_POSITION / rate
-        position, _ = targets(near, starts, FRAMES_PER_POSITION / rate, p.labels, observable)
+        position, _ = targets(near, starts, FRAMES_PER_POSITION / rate, p.labels, observable, unknown)
         return window[0], position.T, snr_db[0]
 
     def __getitems__(self, numbers: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -70,7 +77,7 @@ class WindowSet(Dataset):
         batch = self.batch(indices, rng if self.how else None)
         if self.how:
             batch = augment(batch, self.how, self.profile, rng)
-        x = normalise(batch.picture_db, self.profile).transpose(0, 2, 1)[:, None]  # (batch, 1, bands, frames)
+        x = normalise(batch.picture_db, self.profile).transpose(0, 2, 1)[:, None]  # (batch, 1, columns, frames)
         return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(batch.window), torch.from_numpy(batch.position)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.dataset import DataSet
+from preprocessing.noise_collection import NOISE
 from spectrogram.windows import joined_peaks
 from training.augment import VESSEL
 from training.metrics import average_precision, bootstrap, counts, mean_known, recall_by_snr, window_metrics
@@ -50,6 +51,12 @@ def with_probabilities(rows: pd.DataFrame, prob: np.ndarray, labels: tuple, prof
         seen = table["sample_rate_hz"].map(lambda rate: profile.observable(label, rate / 2)).to_numpy(bool)
         table[f"prob_{label}"] = np.where(seen, prob[:, k], np.nan).astype(np.float32)
     return table
+
+
+def judged_rows(table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
+    """Rows of a split (None: of all) that the figures on windows are of: recorded noise has figures of its own (`training.false_alarms`)."""
+    table = table if split is None else table[table["split"] == split]
+    return table[table["kind"] != NOISE] if "kind" in table else table
 
 
 def columns(table: pd.DataFrame, what: str, labels: tuple) -> np.ndarray:

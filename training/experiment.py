@@ -14,24 +14,27 @@ import torch
 import yaml
 
 from preprocessing.dataset import DataSet, picture_name
+from preprocessing.noise_collection import NOISE, VESSEL
 from spectrogram.profile import Profile
 from training.augment import Augmentation
 from training.backbones import make_net
 from training.baseline import Baseline, features
 from training.data import WindowSet
 from training.deployments import SPLIT_SEEDS, Deployment, data_name, digest, plan_splits, read_deployment, simulate, simulated_dataset, sound_of, sound_of_split
-from training.evaluate import columns, evaluate_windows, false_windows_per_empty_hour, json_ready, predict_rows, row_logits, with_probabilities
+from training.evaluate import call_labels, columns, evaluate_windows, false_windows_per_empty_hour, json_ready, judged_rows, predict_rows, row_logits, with_probabilities
+from training.false_alarms import NONE, noise_verdict
 from training.fit import FitSettings, fit
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
 from training.saved import SavedModel, find_folder, save_model, weights_of
+from training.real_noise import backgrounds_of, noise_key, noise_of, noise_summary, share_of_noise, truth_of
 from training.spec import Experiment
-from training.thresholds import choose, reliability
+from training.thresholds import choose, choose_by_false_alarms, reliability
 
 # the notebook's parameters: those of an `Experiment` with given splits
 PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
               "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "quantise_epochs", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
-              "peer_epochs", "hard_negatives", "trainer", "judge_events", "quick")
+              "peer_epochs", "hard_negatives", "noise", "thresholds", "trainer", "judge_events", "quick")
 
 
 def spec_of(variables: dict) -> Experiment:
@@ -44,8 +47,8 @@ def spec_of(variables: dict) -> Experiment:
 
 
 def plan_of(spec: Experiment) -> list[Deployment]:
-    """The deployments of an experiment on simulated sound."""
-    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites))
+    """The deployments of an experiment on simulated sound, those in recorded water among them where it is on this machine."""
+    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites), backgrounds_of(noise_of(spec, spec.front_end())))
 
 
 def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:
@@ -55,9 +58,11 @@ def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jo
         from training.annotated_experiment import annotated_data
 
         return annotated_data(spec, profile, data_dir), []
-    plan = plan_of(spec)
+    plan, noise = plan_of(spec), noise_of(spec, profile)
     folder = data_dir / ("quick" if spec.quick else "simulated")
-    return simulated_dataset(plan, folder, data_name(profile, plan), profile, keep_sound or spec.peer, jobs), plan
+    beside = None if noise is None else (noise.drop(columns=["present", "set"]).assign(kind=NOISE, boats=noise["present"].str.contains(VESSEL), animal=noise["animal"].astype(float)), truth_of(noise, profile.window_s))
+    summary = {} if spec.noise is None else {"real_noise": noise_summary(spec, noise)}
+    return simulated_dataset(plan, folder, data_name(profile, plan, noise_key(noise)), profile, keep_sound or spec.peer, jobs, beside=beside, summary=summary), plan
 
 
 def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split: str, data_dir: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -70,9 +75,12 @@ def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split:
 
 
 def describe(data: DataSet) -> pd.DataFrame:
-    """Recordings, hours, windows and positive windows of each label, for each split."""
-    groups = data.manifest.groupby("split", sort=False)
-    hours = data.manifest.drop_duplicates("recording").groupby("split")["duration_s"].sum() / 3600
+    """Recordings, hours, windows and positive windows of each label, for each split, recorded noise in rows of its own."""
+    manifest = data.manifest
+    split = manifest["split"].where(~(manifest["kind"] == NOISE), manifest["split"] + ", recorded noise") if "kind" in manifest else manifest["split"]
+    manifest = manifest.assign(split=split)
+    groups = manifest.groupby("split", sort=False)
+    hours = manifest.drop_duplicates("recording").groupby("split")["duration_s"].sum() / 3600
     table = pd.DataFrame({"recordings": groups["recording"].nunique(), "hours": hours.round(2), "windows": groups.size()})
     for label in data.profile.labels:
         table[label] = groups[f"target_{label}"].agg(lambda t: int((t == 1).sum()))
@@ -93,7 +101,7 @@ def settings_of(spec: Experiment, seed: int | None = None, keep: str = "best") -
     return FitSettings(epochs=spec.epochs, batch_size=spec.batch_size, learning_rate=spec.learning_rate, windows_per_epoch=spec.windows_per_epoch,
                        patience=spec.patience, seed=spec.seed if seed is None else seed, keep=keep, position_weight=spec.loss.position_weight,
                        balance=spec.loss.balance, smoothing=spec.loss.smoothing, trainer=spec.trainer,
-                       hard_negatives=spec.hard_negatives)
+                       hard_negatives=spec.hard_negatives, noise_share=share_of_noise(spec))
 
 
 def train_network(data: DataSet, profile: Profile, spec: Experiment, folder: str | Path, progress: bool = True) -> tuple[torch.nn.Module, list[dict]]:
@@ -113,21 +121,25 @@ def in_use(table: pd.DataFrame) -> pd.DataFrame:
     return table if busy.all() else table[~busy]
 
 
-def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None) -> SavedModel:
-    """The network with calibration and thresholds chosen on the validation split (`in_use`). One that answers moment by moment is judged by its trace."""
+def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None, thresholds: dict | None = None) -> SavedModel:
+    """The network with calibration and thresholds chosen on the validation split (`in_use`), by false alarms where an experiment says how many (`thresholds`). One that answers
+    moment by moment is judged by its trace."""
     plain = {label: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for label in profile.labels}
     raw = SavedModel(net, profile, {}, plain, name, {}, by_trace=isinstance(net, MultiOutputResNet) and net.tiles > 1)
     rows = in_use(data.rows(split="validation"))
     known = WindowSet(data, rows, profile)
     window, position, _ = (np.stack(part) for part in zip(*map(known.targets_at, range(len(rows)), known.start_frame)))
-    calibration, thresholds = choose(*row_logits(raw, data, rows), window, position, profile.labels, target_precision)
-    return replace(raw, thresholds=thresholds, calibration=calibration)
+    window_logit, position_logit = row_logits(raw, data, rows)
+    if thresholds is None:
+        calibration, chosen = choose(window_logit, position_logit, window, position, profile.labels, target_precision)
+    else:
+        calibration, chosen = choose_by_false_alarms(window_logit, position_logit, window, profile.labels, known.real, call_labels(profile.labels), raw.by_trace, **thresholds)
+    return replace(raw, thresholds=chosen, calibration=calibration)
 
 
 def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.DataFrame, dict]:
     """Test windows with the baseline's probabilities, and its thresholds: trained, chosen and tested on the same splits as the network."""
-    rows = {split: data.rows(split=split) for split in ("train", "validation", "test")}
-    rows["validation"] = in_use(rows["validation"])
+    rows = {"train": data.rows(split="train"), "validation": in_use(data.rows(split="validation")), "test": judged_rows(data.manifest, "test")}
     x = {split: features(data, part, profile) for split, part in rows.items()}
     model = Baseline(profile.labels, seed).fit(x["train"], columns(rows["train"], "target", profile.labels))
     thresholds = model.thresholds(x["validation"], columns(rows["validation"], "target", profile.labels))
@@ -157,12 +169,12 @@ def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, s
     """
     from training.peer_recipe import THRESHOLD, peer_predict, train_peer
 
-    data_folder, labels, rows = Path(data_folder), data.profile.labels, data.rows(split="test")
+    data_folder, labels, rows = Path(data_folder), data.profile.labels, judged_rows(data.manifest, "test")
     folder = peer_folder(plan, data_folder)
     kept = folder / f"predictions_{seed}_{epochs}.npy"
     if not kept.exists():
         pictures = peer_pictures(plan, data_folder)
-        net, history = train_peer(data.manifest, pictures, labels, epochs, seed, kept=folder / f"state_{seed}.ckpt")
+        net, history = train_peer(judged_rows(data.manifest), pictures, labels, epochs, seed, kept=folder / f"state_{seed}.ckpt")
         (folder / f"history_{seed}_{epochs}.json").write_text(json.dumps(history), encoding="utf-8")
         np.save(kept, peer_predict(net, rows, pictures, labels))
     return with_probabilities(rows, np.load(kept), labels, data.profile), dict.fromkeys(labels, THRESHOLD)
@@ -171,7 +183,8 @@ def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, s
 def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.DataFrame, dict]:
     """Predictions and metrics on validation and test; predictions hold a `split` column and everything the metrics need."""
     profile, labels = model.profile, model.profile.labels
-    tables = {split: predict_rows(model, data, data.rows(split=split)) for split in ("validation", "test")}
+    predicted = {split: predict_rows(model, data, data.rows(split=split)) for split in ("validation", "test")}
+    tables = {split: judged_rows(table) for split, table in predicted.items()}
     metrics = {"kind": "windows", "simulated": bool(data.info["summary"].get("simulated")), "labels": list(labels), "thresholds": model.thresholds,
                "window_s": profile.window_s, "step_s": profile.step_s}
     for split, table in tables.items():
@@ -179,12 +192,13 @@ def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.Data
         metrics[split]["false_windows_per_empty_hour"] = false_windows_per_empty_hour(table, model.thresholds, labels, profile.window_s, profile.step_s)
     target, prob = columns(tables["test"], "target", labels), columns(tables["test"], "prob", labels)
     metrics["reliability"] = {label: reliability(prob[:, k], target[:, k]) for k, label in enumerate(labels)}
-    return pd.concat(tables.values(), ignore_index=True), metrics
+    predictions = pd.concat(predicted.values(), ignore_index=True)
+    return predictions, metrics | noise_verdict(predictions, model.thresholds, labels, profile.window_s, profile.step_s) | {"noise": data.info["summary"].get("real_noise", NONE)}
 
 
 def beside(predictions: pd.DataFrame, metrics: dict, tables: dict[str, pd.DataFrame], limits: dict[str, dict], labels: tuple) -> tuple[pd.DataFrame, dict]:
     """Predictions with the probabilities of the other methods (METHOD_LABEL, test rows), and metrics with their figures and thresholds."""
-    predictions, test = predictions.copy(), (predictions["split"] == "test").to_numpy()
+    predictions, test = predictions.copy(), predictions.index.isin(judged_rows(predictions, "test").index)
     for method, table in tables.items():
         if method == "network":
             continue
@@ -212,7 +226,7 @@ def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel,
     (folder / "parameters.yaml").write_text(yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
     (folder / "model_card.md").write_text(model_card(model_id, model, net, metrics, summary), encoding="utf-8")
     (folder / "data_card.md").write_text(window_data_card(spec, data), encoding="utf-8")
-    keep_worst(folder, worst_windows(predictions[predictions["split"] == "test"], model.thresholds, model.labels, model.profile.window_s), data)
+    keep_worst(folder, worst_windows(judged_rows(predictions, "test"), model.thresholds, model.labels, model.profile.window_s), data)
     return model_id
 
 

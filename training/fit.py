@@ -26,7 +26,8 @@ from training.metrics import average_precision
 class FitSettings:
     """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance` "labels": see
     `training.data.balanced`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`;
-    `hard_negatives`: how many times as often windows with a detector's false alarm are drawn."""
+    `hard_negatives`: how many times as often windows with a detector's false alarm are drawn; `noise_share`: of the windows drawn, how many are recorded noise, see
+    `training.real_noise`."""
 
     epochs: int = 16
     batch_size: int = 64
@@ -43,6 +44,7 @@ class FitSettings:
     smoothing: float = 0.0
     trainer: dict | None = None
     hard_negatives: float = 1.0
+    noise_share: float = 0.0
 
 
 class CallModule(lightning.LightningModule):
@@ -105,11 +107,16 @@ class CallModule(lightning.LightningModule):
 
 
 def share_of(train: WindowSet, settings: FitSettings) -> np.ndarray | None:
-    """(windows,) how often each is drawn, by `balance` and `hard_negatives`; None: each once."""
+    """(windows,) how often each is drawn, by `balance`, `hard_negatives` and `noise_share`; None: each once."""
     share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
-    if settings.hard_negatives == 1 or "hard_negative" not in train.rows or not train.rows["hard_negative"].any():
+    if settings.hard_negatives != 1 and "hard_negative" in train.rows and train.rows["hard_negative"].any():
+        share = (1.0 if share is None else share) * np.where(train.rows["hard_negative"], settings.hard_negatives, 1.0)
+    if not settings.noise_share or not train.real.any() or train.real.all():
         return share
-    return (1.0 if share is None else share) * np.where(train.rows["hard_negative"], settings.hard_negatives, 1.0)
+    share = (np.ones(len(train)) if share is None else np.asarray(share, float)) * train.rows["weight"].to_numpy()
+    for part, total in ((train.real, settings.noise_share), (~train.real, 1 - settings.noise_share)):
+        share[part] *= total / share[part].sum()
+    return share
 
 
 class Patience(EarlyStopping):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 
+from training.false_alarms import NONE
 from training.saved import SavedModel
 
 PARTS = {"all": "all windows", "without_boats": "no boat in the window", "with_boats": "an audible boat in the window"}
@@ -41,21 +42,22 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
     low, high = test["interval"]["macro_f1"]
     weights = sum(p.numel() for p in net.parameters())
     tested = "deployments" if summary.get("simulated") else "recordings"
-    made_of = "SIMULATED sound only" if summary.get("simulated") else "recorded sound"
+    made_of = "SIMULATED" if summary.get("simulated") else "recorded sound"
     split_rows = [[split, str(summary["recordings"][split]), number(summary["hours"][split], 2), str(summary["windows"][split])] for split in summary["windows"]]
     thresholds = [[label, *(number(model.thresholds[label][key]) for key in ("window", "on", "off"))] for label in labels]
     lines = [
         f"# {model_id}", "",
         f"Names the sounds of {profile.species} in windows of {profile.window_s:g} s: {', '.join(labels)}. {type(net).__name__}, {weights:,} weights, "
         f"profile `{profile.name}` ({profile.hash()}).", "",
-        f"**Trained, tuned and tested on {made_of}.** Every figure below is from simulated deployments whose seeds were not used in training; sound, weather, boats and calls "
-        "come from one simulator, so real recordings will score lower. No real recording of any animal was used." if summary.get("simulated") else
+        *(noise_lines(metrics) if summary.get("simulated") else []),
+        f"**All calls are {made_of}.** {noise_sentence(metrics.get('noise'))} Every figure below is from simulated deployments whose seeds were not used in training; calls, "
+        "weather and boats come from one simulator, so real recordings will score lower. No real recording of the species was used." if summary.get("simulated") else
         f"**Trained, tuned and tested on {made_of}.**", "",
         "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
         ("Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
          if summary.get("simulated") else f"{parted(summary)} Thresholds and calibration were chosen on the validation split. Neither way counts a window that nobody looked through, nor one "
          ) + "that holds less than 50 ms (or half) of a call." + (" A window's answer is the highest moment within it of the trace that all windows make together." if model.by_trace else ""), "",
-        f"## Windows of the test {tested}", "",
+        f"## Windows of the {'simulated ' if summary.get('simulated') else ''}test {tested}", "",
         f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
         f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows without calls.", "",
     ]
@@ -98,6 +100,45 @@ def comparison(metrics: dict, summary: dict) -> list[str]:
     return ["## Beside it", "", table(["model", "macro AP", "macro F1", "without boats", "with boats"], rows), ""] if len(rows) > 1 else []
 
 
+def rate(figures: dict) -> str:
+    """ "3 in 0.32 h: 9.4 an hour (95 % interval 1.9 to 27.4)" """
+    low, high = figures["interval"]
+    return f"{figures['false_alarms']} in {number(figures['hours'], 2)} h: {number(figures['per_hour'], 1)} an hour (95 % interval {number(low, 1)} to {number(high, 1)})"
+
+
+def noise_lines(metrics: dict) -> list[str]:
+    """What the model does on recorded noise, the test sites first; or that it was never asked."""
+    figures = metrics.get("real_noise", NONE)
+    if figures == NONE:
+        return ["**real_noise: none.** Trained and judged without recorded noise: how often it cries out at sea is not known.", ""]
+    split = "test" if "test" in figures else "validation"
+    f = figures[split]
+    use, at, sites = f["in_use"], f.get("at_recall"), "sites it never heard" if split == "test" else "validation sites, on which thresholds were chosen (the test sites were left unheard)"
+    lines = []
+    if at:
+        lines += [f"**False alarms at {f['recall']:.0%} recall, on recorded noise of {sites}: {rate(at)}.** Recall is of windows with simulated calls from {f['floor_db']:g} dB; "
+                  "the rate is *unverified*: nobody has listened to what was cried.", ""]
+    if "hours" in use:
+        lines += [f"At its own thresholds: {rate(use)}; {number(100 * use['positive_share'], 1)} % of {use['windows']} windows are positive for a call. "
+                  f"Recall there {number(use['recall']['mean'], 2)}" + (f", of simulated calls in recorded noise {number(use['recall_in_noise']['mean'], 2)}" if "recall_in_noise" in use else "") + "." +
+                  (f" On other animals: {rate(use['other_animals'])}." if "other_animals" in use else ""), "",
+                  table(["site", "hours", f"alarms at {f['recall']:.0%} recall", "an hour", "alarms at its thresholds", "an hour"],
+                        [[site, number(own["hours"], 3), *((str(at["by_site"][site]["false_alarms"]), number(at["by_site"][site]["per_hour"], 1)) if at else ("–", "–")),
+                          str(own["false_alarms"]), number(own["per_hour"], 1)] for site, own in use["by_site"].items()]), ""]
+    if f["not_judged"]:
+        lines += [f"No recording of noise goes high enough to say anything of {', '.join(f['not_judged'])}.", ""]
+    return lines
+
+
+def noise_sentence(noise) -> str:
+    """What recorded noise it was trained with."""
+    if not isinstance(noise, dict):
+        return "real_noise: none."
+    minutes = ", ".join(f"{split} {value:g} min of {noise['recordings'][split]} recordings" for split, value in noise["minutes"].items())
+    return f"Recorded noise `{noise['collection']}`, parted by site: {minutes}; {noise['share']:.0%} of the windows drawn in training." + (
+        f" Folders that were not on the machine: {', '.join(noise['missing'])}." if noise.get("missing") else "")
+
+
 def parted(summary: dict) -> str:
     """How the recordings were parted, in a sentence."""
     split = summary.get("parameters", {}).get("split", {})
@@ -113,7 +154,7 @@ def event_lines(metrics: dict, tested: str = "deployments") -> list[str]:
     m = metrics["events"]
     labels = [name for name in m if isinstance(m[name], dict) and "annotations" in m[name]]
     rows = [[label, str(m[label]["annotations"]), *(number(m[label][name]) for name in ("precision", "recall", "f1"))] for label in labels]
-    out = [f"## Events of the test {tested}", "", "An annotation is found when half of it is covered, a detection is true when half of it lies on annotations.", "",
+    out = [f"## Events of the {'simulated ' if metrics.get('simulated') else ''}test {tested}", "", "An annotation is found when half of it is covered, a detection is true when half of it lies on annotations.", "",
            table(["label", "annotations", "precision", "recall", "F1"], rows), ""]
     if "false_per_empty_hour" in m:
         out += [f"False events per hour of empty sound: {number(m['false_per_empty_hour'], 1)}.", ""]

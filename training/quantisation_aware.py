@@ -25,7 +25,7 @@ from spectrogram.profile import Profile
 from training.augment import Augmentation
 from training.backbones import PictureNet
 from training.data import WindowSet
-from training.evaluate import CHUNK, columns, with_probabilities
+from training.evaluate import CHUNK, columns, judged_rows, with_probabilities
 from training.experiment import calibrated, in_use, settings_of
 from training.fit import FitSettings, fit
 from training.quantise import BATCH, Int8Net, answer, example_of, export_onnx_windows, export_windows, inputs, session, short_names, windows_per_s
@@ -128,11 +128,11 @@ def int8_beside(net: nn.Module, data: DataSet, profile: Profile, spec: Experimen
     train, validation = WindowSet(data, data.rows(split="train"), profile, Augmentation(**spec.augmentation), spec.seed), WindowSet(data, data.rows(split="validation"), profile)
     small, _ = trained_int8(net, train, validation, settings_of(spec), spec.quantise_epochs, folder / "checkpoints" / "int8", progress)
     written = {"float32": export_windows(net, profile, folder / "checkpoints" / "float32.onnx"), "int8": export_int8(small, profile, Path(path or folder / "model_int8.onnx"))}
-    save_int8(written["int8"], calibrated(Int8Net(written["int8"], net.n_positions), data, profile, spec.name, spec.target_precision))
+    save_int8(written["int8"], calibrated(Int8Net(written["int8"], net.n_positions), data, profile, spec.name, spec.target_precision, spec.thresholds))
     x = inputs(data, data.rows(split="train").iloc[:4 * BATCH], profile)
     weights = sum(p.numel() for p in net.parameters())
     sizes = {name: {"kB": made.stat().st_size / 1000, "windows per s": windows_per_s(made, x), "weights": weights} for name, made in written.items()}
-    known, test = in_use(data.rows(split="validation")), data.rows(split="test")
+    known, test = in_use(data.rows(split="validation")), judged_rows(data.manifest, "test")
     by, target = sigmoid(int8_logits(written["int8"], data, known, profile)), columns(known, "target", profile.labels)
     limits = {label: best_threshold(by[:, k], target[:, k], spec.target_precision) for k, label in enumerate(profile.labels)}
     return with_probabilities(test, sigmoid(int8_logits(written["int8"], data, test, profile)), profile.labels, profile), limits, sizes

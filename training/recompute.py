@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.evaluate import call_labels, evaluate_windows, false_windows_per_empty_hour, json_ready
+from training.evaluate import call_labels, evaluate_windows, false_windows_per_empty_hour, json_ready, judged_rows
+from training.false_alarms import noise_verdict
 from training.thresholds import reliability
 
-GIVEN = {"kind", "study", "simulated", "labels", "thresholds", "window_s", "step_s", "pool", "draws", "sizes", "settings"}  # chosen or measured, not computed from predictions
+GIVEN = {"kind", "study", "simulated", "labels", "thresholds", "window_s", "step_s", "pool", "draws", "sizes", "settings", "noise"}  # chosen or measured, not computed from predictions
 BESIDE = ("baseline", "peer", "int8")  # methods judged on the same windows as the network
 DEFAULT_WINDOW_S, DEFAULT_STEP_S = 1.0, 0.5  # of folders that do not say it
 
@@ -61,10 +62,11 @@ def windows_again(predictions: pd.DataFrame, metrics: dict, labels: tuple) -> di
     """What `training.experiment.verdict` and `beside` wrote."""
     again, window_s, step_s = {}, metrics.get("window_s", DEFAULT_WINDOW_S), metrics.get("step_s", DEFAULT_STEP_S)
     for split in ("validation", "test"):
-        part = predictions[predictions["split"] == split]
+        part = judged_rows(predictions, split)
         again[split] = evaluate_windows(part, metrics["thresholds"], labels)
         again[split]["false_windows_per_empty_hour"] = false_windows_per_empty_hour(part, metrics["thresholds"], labels, window_s, step_s)
-    test = predictions[predictions["split"] == "test"]
+    again |= noise_verdict(predictions, metrics["thresholds"], labels, window_s, step_s)
+    test = judged_rows(predictions, "test")
     again["reliability"] = {label: reliability(test[f"prob_{label}"].to_numpy(), test[f"target_{label}"].to_numpy()) for label in labels}
     for method in BESIDE:
         if method in metrics and f"{method}_{labels[0]}" in predictions:

@@ -147,6 +147,8 @@ def worst_of(folder: str | Path) -> pd.DataFrame:
     """The worst windows of a results folder with windows, or the worst clips of one with clips, from its tables alone."""
     import json
 
+    from training.evaluate import judged_rows
+
     folder = Path(folder)
     metrics, table = json.loads((folder / "metrics.json").read_text(encoding="utf-8")), pd.read_parquet(folder / "predictions.parquet")
     labels = tuple(metrics["labels"])
@@ -154,7 +156,7 @@ def worst_of(folder: str | Path) -> pd.DataFrame:
         from training.clip_verdict import worst_clips
 
         return worst_clips(table[table["variant"] == table["variant"].iloc[0]], labels, metrics["pool"])
-    return worst_windows(table[table["split"] == "test"], metrics["thresholds"], labels, metrics.get("window_s", 1.0))
+    return worst_windows(judged_rows(table, "test"), metrics["thresholds"], labels, metrics.get("window_s", 1.0))
 
 
 def main(names: list[str], results: Path, data_dir: Path) -> int:
