@@ -27,10 +27,12 @@ import numpy as np
 
 from ROI.band import BandDetector, RoiBand, segment_frames
 from ROI.cells import power_of
+from ROI.regions import SHAPE
 
 CHUNK_SEGMENTS = 8
 NUMBERS = ("start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz")
-BOX = np.dtype([*((name, "f8") for name in NUMBERS), ("band", "U16")])
+MEASURED = ("energy_low_hz", "energy_high_hz", *SHAPE)  # of the region's own cells, see `ROI.regions.shape`
+BOX = np.dtype([*((name, "f8") for name in NUMBERS), ("band", "U16"), *((name, "f8") for name in MEASURED)])
 
 
 class RoiDetector:
@@ -169,6 +171,9 @@ def _records(found, frame_rate_hz):
         part["snr_db"] = 10 * np.log10(np.maximum(regions["snr"], 1e-3))
         part["peak_hz"] = band.centres_hz[regions["peak_band"]]
         part["band"] = band.knobs.name
+        part["energy_low_hz"], part["energy_high_hz"] = band.low_hz[regions["energy_low_band"]], band.high_hz[regions["energy_high_band"]]
+        for name in SHAPE:
+            part[name] = regions[name]
         at += len(regions)
     return boxes
 
