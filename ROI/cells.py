@@ -69,3 +69,22 @@ def running_median(x, cells):
     low, high = np.maximum(low[:, :-3], low[:, 3:]), np.minimum(high[:, :-3], high[:, 3:])
     low, high = np.minimum(low, high), np.maximum(low, high)
     return np.maximum(low, np.minimum(high, middle))
+
+
+def above_neighbours(ratio, n_bands, gap=2):
+    """(bands, cells) ratio over the mean of `n_bands` bands beyond `gap` on the side where it is higher, over 1 at least: what stands out of a broad sound as well.
+
+    The greater of two sides (Hansen & Sawyers 1980) keeps the edge of a broad sound from looking like a tone.
+    """
+    bands, cells = ratio.shape
+    total = np.zeros((bands + 1, cells), np.float32)
+    np.cumsum(ratio, axis=0, out=total[1:])
+    at = np.arange(bands)
+
+    def mean(first, last):
+        first, last = np.clip(first, 0, bands), np.clip(last, 0, bands)
+        count = (last - first).astype(np.float32)[:, None]
+        return (total[last] - total[first]) / np.maximum(count, 1.0)
+
+    sides = np.maximum(mean(at - gap - n_bands, at - gap), mean(at + gap + 1, at + gap + 1 + n_bands))
+    return ratio / np.maximum(sides, 1.0)

@@ -128,8 +128,8 @@ class CrestDetector:
         """(1 + bands, segments): medians of the crest's blocks and of the bands' power."""
         out = []
         for k in range(0, len(power), self.segment_frames):
-            blocks, bands = crest[k : k + self.segment_frames].ravel(), power[k : k + self.segment_frames : 4]
-            out.append(np.concatenate([[np.median(blocks)], np.median(bands, axis=0)]))
+            blocks, bands = crest[k : k + self.segment_frames : 2].ravel(), power[k : k + self.segment_frames : 8]
+            out.append(np.concatenate([[np.partition(blocks, len(blocks) // 2)[len(blocks) // 2]], np.partition(bands, len(bands) // 2, axis=0)[len(bands) // 2]]))
         return np.array(out, np.float32).reshape(-1, 1 + self.n_bands).T
 
     def _background(self, segments):

@@ -18,10 +18,11 @@ import numpy as np
 CORNERS_TOUCH = np.ones((3, 3), dtype=bool)
 SHARE = 0.05  # of a region's energy that may lie below, and above, its measured bounds
 BREATH_CELLS = 2  # columns in a row without a cell, or far below the region's loudest, that part two calls of one region
-SHAPE = ("fill", "tonal", "drift", "pulsing", "n_parts")
+SHAPE = ("fill", "tonal", "drift", "pulsing", "impulse", "n_parts")
+IMPULSE_CELLS = 3  # the loudest so many columns in a row: 30 ms
 REGION = np.dtype([
     ("first", "i8"), ("last", "i8"), ("low_band", "i8"), ("high_band", "i8"), ("peak_band", "i8"), ("snr", "f8"),
-    ("energy_low_band", "i8"), ("energy_high_band", "i8"), *((name, "f8") for name in SHAPE),
+    ("ridge", "?"), ("energy_low_band", "i8"), ("energy_high_band", "i8"), *((name, "f8") for name in SHAPE),
 ])  # fmt: skip
 
 
@@ -146,6 +147,7 @@ def shape(out, excess, band, time, region, n_bands):
     tonal : share of the excess that lies, column by column, in the strongest cell and its two neighbours
     drift : mean step of the strongest band from column to column, in bands
     pulsing : standard deviation over mean of the columns' excess
+    impulse : share of the excess within the loudest IMPULSE_CELLS columns in a row
     n_parts : calls that follow each other: runs of columns parted by BREATH_CELLS or more without excess
     """
     n = len(out)
@@ -175,6 +177,10 @@ def shape(out, excess, band, time, region, n_bands):
     mean = np.bincount(owner, columns, n) / length
     spread = np.sqrt(np.bincount(owner, (columns - mean[owner]) ** 2, n) / length)
     out["pulsing"] = spread / np.maximum(mean, 1e-300)
+    total = np.concatenate([[0.0], np.cumsum(columns)])
+    ends = np.minimum(np.arange(len(owner)) + IMPULSE_CELLS, (offset + length)[owner])
+    burst = total[ends] - total[:-1]
+    out["impulse"] = np.maximum.reduceat(burst, offset) / np.maximum(mean * length, 1e-300)
     rest = np.ones(len(owner), bool)  # within the last BREATH_CELLS columns nothing but rest
     for k in range(1, BREATH_CELLS + 1):
         before = np.concatenate([np.zeros(min(k, len(busy)), bool), busy[:-k]])
