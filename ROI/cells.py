@@ -77,14 +77,11 @@ def above_neighbours(ratio, n_bands, gap=2):
     The greater of two sides (Hansen & Sawyers 1980) keeps the edge of a broad sound from looking like a tone.
     """
     bands, cells = ratio.shape
-    total = np.zeros((bands + 1, cells), np.float32)
-    np.cumsum(ratio, axis=0, out=total[1:])
-    at = np.arange(bands)
-
-    def mean(first, last):
-        first, last = np.clip(first, 0, bands), np.clip(last, 0, bands)
-        count = (last - first).astype(np.float32)[:, None]
-        return (total[last] - total[first]) / np.maximum(count, 1.0)
-
-    sides = np.maximum(mean(at - gap - n_bands, at - gap), mean(at + gap + 1, at + gap + 1 + n_bands))
-    return ratio / np.maximum(sides, 1.0)
+    reach = gap + n_bands
+    tall = np.ones((bands + 2 * reach, cells), np.float32)  # beyond the outermost bands lies background
+    tall[reach:-reach] = ratio
+    sums = tall[: bands + reach + gap + 1] + tall[1 : bands + reach + gap + 2]  # of n_bands bands from each one on
+    for k in range(2, n_bands):
+        sums += tall[k : k + len(sums)]
+    sides = np.maximum(sums[:bands], sums[reach + gap + 1 : reach + gap + 1 + bands])
+    return ratio / np.maximum(sides * np.float32(1 / n_bands), 1)

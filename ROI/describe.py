@@ -19,6 +19,8 @@ BESIDE_S = 0.5
 LOGIT = 8.0  # logits go no further
 OWN = ("log_duration", "low", "high", "energy_low", "energy_high", "peak", "snr", "fill", "tonal", "drift", "pulsing", "impulse", "parts", "clicks", "interval")
 AROUND_S = 2.0
+BLOCK_S, BLOCK_REACH = 8.0, 2  # of the background here: the median, over the blocks within reach, of each block's 20th percentile
+BACKGROUND_PERCENT = 20
 
 
 @dataclass
@@ -36,6 +38,41 @@ class Scene:
     trace_start_s: float
     trace_rate_hz: float
     logit: np.ndarray
+
+
+def percentile(values, percent):
+    """`np.percentile` over the first axis, several times as fast on long, narrow arrays."""
+    at = percent / 100 * (len(values) - 1)
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    ordered = np.partition(np.ascontiguousarray(values.T), (low, high), axis=1)
+    return ordered[:, low] + (at - low) * (ordered[:, high] - ordered[:, low])
+
+
+def block_level(mean):
+    """(bands,) float32 level of one block of coarse power (cells, bands)."""
+    return percentile(mean[::2], BACKGROUND_PERCENT).astype(np.float32)
+
+
+def block_background(levels, block):
+    """(bands,) background of a block from the (blocks, bands) levels around it."""
+    return np.median(levels[max(0, block - BLOCK_REACH) : block + BLOCK_REACH + 1], axis=0)
+
+
+def over_background(power, background):
+    """(cells, groups) `grouped` power (cells, bands) over its background (bands,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return grouped(power * np.where(background > 0, 1 / background, np.float32(np.nan)))
+
+
+def whole_scene(mean, peak, cell_rate_hz, logit, trace_rate_hz):
+    """The Scene of a whole recording from its coarse power (cells, bands), mean and highest."""
+    size = max(1, round(BLOCK_S * cell_rate_hz))
+    cuts = [slice(k, k + size) for k in range(0, len(mean), size)]
+    levels = np.stack([block_level(mean[cut]) for cut in cuts])
+    backgrounds = [block_background(levels, k) for k in range(len(cuts))]
+    ratios = (np.concatenate([over_background(power[cut], b) for cut, b in zip(cuts, backgrounds)]) for power in (mean, peak))
+    return Scene(0.0, cell_rate_hz, *ratios, 0.0, trace_rate_hz, logit)
 
 
 def kinds(profile):
@@ -56,7 +93,14 @@ def feature_names(profile):
 
 def grouped(ratio):
     """(cells, bands) power over background -> (cells, GROUPS) mean over groups of bands; NaN (not recorded) counts as background."""
-    ratio = np.where(np.isfinite(ratio), ratio, np.float32(1))
+    if not np.isfinite(ratio[:1]).all():
+        ratio = np.where(np.isfinite(ratio), ratio, np.float32(1))
+    size, rest = divmod(ratio.shape[1], GROUPS)
+    if size and not rest:
+        out = ratio[:, ::size].copy()
+        for k in range(1, size):
+            out += ratio[:, k::size]
+        return out * np.float32(1 / size)
     edges = np.linspace(0, ratio.shape[1], GROUPS + 1).astype(int)
     edges = np.minimum(edges[:-1], ratio.shape[1] - 1)
     counts = np.diff(np.append(edges, ratio.shape[1])).astype(np.float32)

@@ -75,6 +75,8 @@ def find_regions(cells, rules, final):
     n = len(cells)
     kept, carry = np.zeros_like(cells.mask), np.zeros_like(cells.mask)
     none = np.zeros(0, dtype=REGION)
+    if np.count_nonzero(cells.seed) < rules.min_seed_cells and (final or not cells.mask[:, -1:].any()):
+        return none, kept, carry, n
     index, band, time, patch = _patches(cells.mask)
     if not len(index):
         return none, kept, carry, n

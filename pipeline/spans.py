@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.naming import Namer
-from ROI.describe import AROUND_S, BESIDE_S, Scene, grouped, logit_of
+from ROI.describe import AROUND_S, BESIDE_S, BLOCK_REACH, BLOCK_S, Scene, block_background, block_level, logit_of, over_background
 from ROI.detector import BOX
 from spectrogram.profile import Profile
 
-BLOCK_S, BLOCK_REACH = 8.0, 2
-BACKGROUND_PERCENT = 20
 LONGEST_SPAN_S = 600.0
 CUT_FROM_S = 60.0  # spans shorter than this are not cut
 QUIET_S = 1.0      # on both sides of a cut nothing calls
@@ -112,15 +110,12 @@ class SpanCutter:
         """Levels of blocks that are whole, background and ratios of those whose surroundings are known."""
         n = -(-len(self.coarse) // self.block) if final else len(self.coarse) // self.block
         for k in range(len(self.levels) - self.levels_before, n):
-            self.levels = np.concatenate([self.levels, percentile(self.coarse[k * self.block:(k + 1) * self.block], BACKGROUND_PERCENT)[None].astype(np.float32)])
+            self.levels = np.concatenate([self.levels, block_level(self.coarse[k * self.block:(k + 1) * self.block])[None]])
         have, parts = len(self.background), []
         for k in range(have, len(self.levels) - self.levels_before - (0 if final else BLOCK_REACH)):
             at = k + self.levels_before
-            background = np.median(self.levels[max(0, at - BLOCK_REACH):at + BLOCK_REACH + 1], axis=0)
-            cells = slice(k * self.block, (k + 1) * self.block)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                over = np.where(background > 0, 1 / background, np.float32(np.nan))
-            parts.append((background, grouped(self.coarse[cells] * over), grouped(self.peak[cells] * over)))
+            background, cells = block_background(self.levels, at), slice(k * self.block, (k + 1) * self.block)
+            parts.append((background, over_background(self.coarse[cells], background), over_background(self.peak[cells], background)))
         if parts:
             background, mean, peak = zip(*parts)
             self.background = np.concatenate([self.background, np.stack(background)])
@@ -172,12 +167,3 @@ class SpanCutter:
         first = max(0, self.levels_before + blocks - BLOCK_REACH)
         self.levels, self.levels_before = self.levels[first:], self.levels_before + blocks - first
         return span
-
-
-def percentile(values: np.ndarray, percent: float) -> np.ndarray:
-    """`np.percentile` over the first axis, several times as fast on long, narrow arrays."""
-    at = percent / 100 * (len(values) - 1)
-    low = int(at)
-    high = min(low + 1, len(values) - 1)
-    ordered = np.partition(np.ascontiguousarray(values.T), (low, high), axis=1)
-    return ordered[:, low] + (at - low) * (ordered[:, high] - ordered[:, low])
