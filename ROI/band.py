@@ -5,14 +5,17 @@ Cells are counted from the recording's first frame, bands from the ROI band's lo
 """
 
 from collections import deque
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from ROI.background import LEVEL_CELLS, SEGMENT_S, clip_level, interpolate_levels, noise_cells, segment_levels, smooth_levels
-from ROI.cells import cell_power, ratio_to_background, smooth_cells
+from ROI.cells import above_neighbours, cell_power, ratio_to_background, smooth_cells
 from ROI.regions import REGION, Cells, Rules, find_regions
 
+RIDGE = "tonal"  # what regions of ridges are called in place of their ROI band
+RIDGE_SEED_CELLS = 10  # in a ridge; in a broad sound single cells stand out by chance
+TWIN_SHARE, TWIN_BANDS = 0.6, 4  # a ridge that is shared by a plain region so much in time, which is so little taller, is that region
 UNIT_FRAMES = 32  # a background segment is a whole number of these, and so of cells of any size
 
 
@@ -38,6 +41,7 @@ class RoiBand:
     dynamic_db: float  # cells so far below a region's peak do not widen its box: leakage of the Fourier window
     background_quantile: float  # of the power within a segment of time; then the median of these within the span: see ROI.background
     background_span_s: float
+    ridge_bands: int = 0  # bands on either side that a tone inside a broad sound stands out of, to be a region of its own; 0: not looked for
 
     def __post_init__(self):
         if not (self.low_hz < self.high_hz and 0 < self.grow_db <= self.seed_db and 0 < self.background_quantile < 1):
@@ -48,7 +52,7 @@ class RoiBand:
     @classmethod
     def from_dict(cls, d):
         """Build from one of `profile.roi_bands`. ValueError names a knob that is missing or unknown."""
-        wrong = {f.name for f in fields(cls)} ^ set(d)
+        wrong = {f.name for f in fields(cls)} ^ (set(d) | {"ridge_bands"})
         if wrong:
             raise ValueError(f"ROI band {d.get('name', '?')!r}: unknown or missing knobs {sorted(wrong)}")
         return cls(**d)
@@ -59,6 +63,26 @@ def segment_frames(profile):
     return max(1, round(SEGMENT_S * profile.frame_rate_hz / UNIT_FRAMES)) * UNIT_FRAMES
 
 
+@dataclass
+class Layer:
+    """One search for regions among a band's cells: rules, cells not yet judged, and where these begin."""
+
+    rules: Rules
+    open: Cells | None = None
+    open_first: int = 0  # no region still to come begins before this cell
+    waiting: np.ndarray = field(default_factory=lambda: np.zeros(0, REGION))  # regions to be compared to those of the other layer
+
+    def search(self, new, final):
+        """Regions that the next cells finish, cells counted from the recording's start, and the cells of regions that were kept."""
+        cells = new if self.open is None else self.open.then(new)
+        regions, kept, carry, open_from = find_regions(cells, self.rules, final)
+        regions["first"] += self.open_first
+        regions["last"] += self.open_first
+        first = self.open_first
+        self.open, self.open_first = replace(cells, mask=carry).after(open_from), self.open_first + open_from
+        return regions, first, kept & ~carry
+
+
 class BandDetector:
     """The search in one ROI band.
 
@@ -66,7 +90,7 @@ class BandDetector:
     ----------
     columns : slice of the picture's bands; `n_bands` of them, 0 if the recording has none here
     centres_hz, low_hz, high_hz : (n_bands,) of these bands
-    open_first : no region still to come begins before this cell
+    settled : no region still to come begins before this cell
     trace : list to which every step is written, or None
     """
 
@@ -93,7 +117,14 @@ class BandDetector:
         self.levels, self.first_level = np.zeros((self.n_bands, 0), np.float32), 0  # of the segments from first_level on
         self.powers, self.next_segment = deque(), 0  # chunks that wait for their background, from segment next_segment on
         self.ratio_tail, self.background_tail = np.ones((self.n_bands, 2 * self.reach), np.float32), None  # the smoothing's margin
-        self.open, self.open_first = None, 0  # Cells not yet judged, and where they begin
+        self.layers = [Layer(self.rules)]
+        if knobs.ridge_bands:
+            self.layers.append(Layer(replace(self.rules, min_seed_cells=RIDGE_SEED_CELLS)))
+
+    @property
+    def settled(self):
+        """No region still to come begins before this cell."""
+        return min([layer.open_first for layer in self.layers] + [int(layer.waiting["first"].min()) for layer in self.layers[1:] if len(layer.waiting)])
 
     def chunk(self, power, final):
         """Take the next chunk of power (frames, all bands); None: there is no more. Only the `final` one may have any length.
@@ -143,11 +174,26 @@ class BandDetector:
         new = Cells(smooth > self.grow, smooth > self.seed, ratio[:, self.reach + skip:self.reach + n], background[:, :n - skip])
         self.ratio_tail, self.background_tail = ratio[:, n:], background[:, n - skip:]
 
-        cells = new if self.open is None else self.open.then(new)
-        regions, kept, carry, open_from = find_regions(cells, self.rules, final)
-        regions["first"] += self.open_first
-        regions["last"] += self.open_first
+        regions, first, kept = self.layers[0].search(new, final)
         if self.trace is not None:
-            self.trace.append((self.open_first, kept & ~carry, self.open_first + len(cells) - len(new), new, smooth))
-        self.open, self.open_first = replace(cells, mask=carry).after(open_from), self.open_first + open_from
-        return regions
+            self.trace.append((first, kept, first + kept.shape[1] - len(new), new, smooth))
+        if not self.knobs.ridge_bands:
+            return regions
+        ridge = above_neighbours(smooth, self.knobs.ridge_bands)
+        tones = self.layers[1].search(replace(new, mask=new.mask & (ridge > self.grow), seed=new.seed & (ridge > self.seed)), final)[0]
+        tones["ridge"] = True
+        return np.concatenate([regions, self._no_twins(regions, tones, final)])
+
+    def _no_twins(self, regions, tones, final):
+        """Tones that are no region already; those beside which a region may yet end wait."""
+        plain, ridges = self.layers
+        plain.waiting, waiting = np.concatenate([plain.waiting, regions]), np.concatenate([ridges.waiting, tones])
+        ready = waiting["last"] < plain.open_first if not final else np.ones(len(waiting), bool)
+        done, ridges.waiting = waiting[ready], waiting[~ready]
+        begin = min([ridges.open_first, *ridges.waiting["first"]])
+        others, plain.waiting = plain.waiting, plain.waiting[plain.waiting["last"] >= begin]
+        shared = np.minimum(done["last"][:, None], others["last"]) - np.maximum(done["first"][:, None], others["first"]) + 1
+        longer = np.maximum(done["last"][:, None], others["last"]) - np.minimum(done["first"][:, None], others["first"]) + 1
+        taller = (others["high_band"] - others["low_band"]) - (done["high_band"] - done["low_band"])[:, None]
+        near = (others["low_band"] <= done["high_band"][:, None]) & (others["high_band"] >= done["low_band"][:, None])
+        return done[~(near & (shared >= TWIN_SHARE * longer) & (taller <= TWIN_BANDS)).any(axis=1)]

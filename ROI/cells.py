@@ -69,3 +69,19 @@ def running_median(x, cells):
     low, high = np.maximum(low[:, :-3], low[:, 3:]), np.minimum(high[:, :-3], high[:, 3:])
     low, high = np.minimum(low, high), np.maximum(low, high)
     return np.maximum(low, np.minimum(high, middle))
+
+
+def above_neighbours(ratio, n_bands, gap=2):
+    """(bands, cells) ratio over the mean of `n_bands` bands beyond `gap` on the side where it is higher, over 1 at least: what stands out of a broad sound as well.
+
+    The greater of two sides (Hansen & Sawyers 1980) keeps the edge of a broad sound from looking like a tone.
+    """
+    bands, cells = ratio.shape
+    reach = gap + n_bands
+    tall = np.ones((bands + 2 * reach, cells), np.float32)  # beyond the outermost bands lies background
+    tall[reach:-reach] = ratio
+    sums = tall[: bands + reach + gap + 1] + tall[1 : bands + reach + gap + 2]  # of n_bands bands from each one on
+    for k in range(2, n_bands):
+        sums += tall[k : k + len(sums)]
+    sides = np.maximum(sums[:bands], sums[reach + gap + 1 : reach + gap + 1 + bands])
+    return ratio / np.maximum(sides * np.float32(1 / n_bands), 1)

@@ -25,12 +25,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ROI.band import BandDetector, RoiBand, segment_frames
+from ROI.band import RIDGE, BandDetector, RoiBand, segment_frames
 from ROI.cells import power_of
+from ROI.crest import NAME as CREST
+from ROI.crest import CrestDetector
+from ROI.regions import SHAPE
 
 CHUNK_SEGMENTS = 8
+TRAINS_FROM_HZ = 2000.0  # a train's box may reach down so far
 NUMBERS = ("start_s", "end_s", "low_hz", "high_hz", "snr_db", "peak_hz")
-BOX = np.dtype([*((name, "f8") for name in NUMBERS), ("band", "U16")])
+MEASURED = ("energy_low_hz", "energy_high_hz", *SHAPE, "n_clicks", "interval_s")  # of the region's own cells: `ROI.regions.shape`; of click trains: `ROI.crest`
+BOX = np.dtype([*((name, "f8") for name in NUMBERS), ("band", "U16"), *((name, "f8") for name in MEASURED)])
 
 
 class RoiDetector:
@@ -41,13 +46,16 @@ class RoiDetector:
     profile : Profile
     nyquist_hz : of the recording; bands above it are not looked at. None: the NaN in the picture say it.
     trace : keep every step, for `explain`
+    crest_blocks : in each frame, of a crest that is pushed beside the power (`spectrogram.crest`), in which click trains are looked for; 0: none
     """
 
-    def __init__(self, profile, nyquist_hz=None, trace=False):
+    def __init__(self, profile, nyquist_hz=None, trace=False, crest_blocks=0):
         bands = [BandDetector(profile, RoiBand.from_dict(d), nyquist_hz, [] if trace else None) for d in profile.roi_bands]
         self.bands = [band for band in bands if band.n_bands]
         self.frame_rate_hz = profile.frame_rate_hz
         self.chunk_frames = CHUNK_SEGMENTS * segment_frames(profile)
+        above = np.flatnonzero((profile.band_centres_hz >= TRAINS_FROM_HZ) & profile.visible_bands(nyquist_hz or np.inf))
+        self.crest = CrestDetector(profile, slice(int(above[0]), int(above[-1]) + 1), crest_blocks) if crest_blocks and len(above) else None
         self._waiting, self._n_waiting = deque(), 0
 
     def push(self, picture_db):
@@ -65,9 +73,9 @@ class RoiDetector:
         """No more frames: return the remaining boxes. The detector is used up."""
         return boxes_table(self.finish_records())
 
-    def push_records(self, power):
-        """As `push`, but from power in µPa^2/Hz to a plain array of BOX records: quicker to make and to join."""
-        self._waiting.append(power)
+    def push_records(self, power, crest=None):
+        """As `push`, but from power in µPa^2/Hz (and the crest (frames, blocks) in µPa^2) to a plain array of BOX records: quicker to make and to join."""
+        self._waiting.append((power, crest if self.crest else None))
         self._n_waiting += len(power)
         found = []
         while self._n_waiting >= self.chunk_frames:
@@ -81,23 +89,33 @@ class RoiDetector:
     @property
     def settled_s(self):
         """No box that is still to come begins before this time, in seconds from the recording's start."""
-        return min((band.open_first * band.cell_s for band in self.bands), default=np.inf)
+        settled = [band.settled * band.cell_s for band in self.bands] + ([self.crest.settled_s] if self.crest else [])
+        return min(settled, default=np.inf)
 
-    def _chunk(self, power, final):
+    def _chunk(self, chunk, final):
         """[(band, regions)] finished by one canonical chunk."""
+        power, crest = chunk
         found = [(band, band.chunk(power, final)) for band in self.bands]
+        if self.crest:
+            found.append((self.crest, self.crest.chunk(power, crest, final)))
         return [(band, regions) for band, regions in found if len(regions)]
 
     def _take(self, n):
-        """The next `n` waiting frames; None if n is 0."""
+        """Power and crest of the next `n` waiting frames; None, None if n is 0."""
         parts, self._n_waiting = [], self._n_waiting - n
         while n > 0:
             head = self._waiting.popleft()
-            if len(head) > n:
-                self._waiting.appendleft(head[n:])
-            parts.append(head[:n])
-            n -= len(parts[-1])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
+            if len(head[0]) > n:
+                self._waiting.appendleft(_rows(head, slice(n, None)))
+            parts.append(_rows(head, slice(n)))
+            n -= len(parts[-1][0])
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(np.concatenate(some) if some and some[0] is not None else None for some in zip(*parts)) or (None, None)
+
+
+def _rows(arrays, rows):
+    return tuple(None if array is None else array[rows] for array in arrays)
 
 
 def detect_regions(picture_db, profile, nyquist_hz=None):
@@ -163,13 +181,22 @@ def _records(found, frame_rate_hz):
     at = 0
     for band, regions in found:
         part = boxes[at:at + len(regions)]
-        part["start_s"] = regions["first"] * band.frames_per_cell / frame_rate_hz
-        part["end_s"] = np.minimum((regions["last"] + 1) * band.frames_per_cell, band.frames) / frame_rate_hz
+        per_unit = 1 / band.per_frame if isinstance(band, CrestDetector) else band.frames_per_cell  # frames
+        part["start_s"] = regions["first"] * per_unit / frame_rate_hz
+        part["end_s"] = np.minimum((regions["last"] + 1) * per_unit, band.frames) / frame_rate_hz
         part["low_hz"], part["high_hz"] = band.low_hz[regions["low_band"]], band.high_hz[regions["high_band"]]
         part["snr_db"] = 10 * np.log10(np.maximum(regions["snr"], 1e-3))
         part["peak_hz"] = band.centres_hz[regions["peak_band"]]
-        part["band"] = band.knobs.name
         at += len(regions)
+        if isinstance(band, CrestDetector):
+            part["band"], part["energy_low_hz"], part["energy_high_hz"] = CREST, part["low_hz"], part["high_hz"]
+            part["fill"], part["drift"], part["n_parts"] = regions["share"], regions["alike"], 1
+            part["n_clicks"], part["interval_s"] = regions["n_clicks"], regions["interval_s"]
+            continue
+        part["band"] = np.where(regions["ridge"], RIDGE, band.knobs.name)
+        part["energy_low_hz"], part["energy_high_hz"] = band.low_hz[regions["energy_low_band"]], band.high_hz[regions["energy_high_band"]]
+        for name in SHAPE:
+            part[name] = regions[name]
     return boxes
 
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 CORNERS_TOUCH = np.ones((3, 3), dtype=bool)
-REGION = np.dtype([("first", "i8"), ("last", "i8"), ("low_band", "i8"), ("high_band", "i8"), ("peak_band", "i8"), ("snr", "f8")])
+SHARE = 0.05  # of a region's energy that may lie below, and above, its measured bounds
+BREATH_CELLS = 2  # columns in a row without a cell, or far below the region's loudest, that part two calls of one region
+SHAPE = ("fill", "tonal", "drift", "pulsing", "impulse", "n_parts")
+IMPULSE_CELLS = 3  # the loudest so many columns in a row: 30 ms
+REGION = np.dtype([
+    ("first", "i8"), ("last", "i8"), ("low_band", "i8"), ("high_band", "i8"), ("peak_band", "i8"), ("snr", "f8"),
+    ("ridge", "?"), ("energy_low_band", "i8"), ("energy_high_band", "i8"), *((name, "f8") for name in SHAPE),
+])  # fmt: skip
 
 
 @dataclass
@@ -68,6 +75,8 @@ def find_regions(cells, rules, final):
     n = len(cells)
     kept, carry = np.zeros_like(cells.mask), np.zeros_like(cells.mask)
     none = np.zeros(0, dtype=REGION)
+    if np.count_nonzero(cells.seed) < rules.min_seed_cells and (final or not cells.mask[:, -1:].any()):
+        return none, kept, carry, n
     index, band, time, patch = _patches(cells.mask)
     if not len(index):
         return none, kept, carry, n
@@ -107,10 +116,11 @@ def find_regions(cells, rules, final):
 
 
 def measure(cells, index, band, time, is_seed, runs, rules):
-    """Extent, peak and signal-to-noise ratio of regions, each a run of the lists `index` (flat), `band`, `time`.
+    """Extent, peak, signal-to-noise ratio and shape of regions, each a run of the lists `index` (flat), `band`, `time`.
 
     `snr` is a power ratio: over the region's cells that lie within its extent (not the margin that smoothing put around it), the power in excess of the
     background over the background's power, sum((power - background) * width) / sum(background * width). Pieces with too few seed cells are left out.
+    `energy_low_band` .. `energy_high_band` hold all but SHARE at either end of that excess; see `shape` for the rest.
     """
     starts, region = runs
     ratio, noise = cells.ratio.ravel()[index], cells.background.ravel()[index] * rules.widths_hz[band]  # noise: float64, as the widths
@@ -125,8 +135,59 @@ def measure(cells, index, band, time, is_seed, runs, rules):
     highest = np.flatnonzero(ratio == peak)
     out["peak_band"] = band[highest[np.searchsorted(highest, starts)]]
     noise[(time < out["first"][region]) | (time > out["last"][region]) | (band < out["low_band"][region]) | (band > out["high_band"][region])] = 0.0
-    out["snr"] = np.add.reduceat((ratio - 1.0) * noise, starts) / np.add.reduceat(noise, starts)
+    excess = (ratio - 1.0) * noise
+    out["snr"] = np.add.reduceat(excess, starts) / np.add.reduceat(noise, starts)
+    shape(out, np.maximum(excess, 0.0), band, time, region, len(rules.widths_hz))
     return out[np.add.reduceat(is_seed.astype(np.int64), starts) >= rules.min_seed_cells]
+
+
+def shape(out, excess, band, time, region, n_bands):
+    """Write into REGION records `out` what their cells look like; `excess` is each cell's power above the background, 0 outside the extent.
+
+    energy_low_band, energy_high_band : the bands between which all but SHARE at either end of the excess lies
+    fill : share of the box's cells that belong to the region
+    tonal : share of the excess that lies, column by column, in the strongest cell and its two neighbours
+    drift : mean step of the strongest band from column to column, in bands
+    pulsing : standard deviation over mean of the columns' excess
+    impulse : share of the excess within the loudest IMPULSE_CELLS columns in a row
+    n_parts : calls that follow each other: runs of columns parted by BREATH_CELLS or more without excess
+    """
+    n = len(out)
+    length = out["last"] - out["first"] + 1
+    offset = np.cumsum(length) - length
+    at = np.clip(time - out["first"][region], 0, length[region] - 1) + offset[region]  # the column, of all regions' columns
+    owner = np.repeat(np.arange(n), length)
+
+    spectrum = np.bincount(region * n_bands + band, excess, n * n_bands).reshape(n, n_bands)
+    total = np.cumsum(spectrum, axis=1)
+    share = total / np.maximum(total[:, -1:], 1e-300)
+    out["energy_low_band"] = np.clip((share < SHARE).sum(axis=1), out["low_band"], out["high_band"])
+    out["energy_high_band"] = np.clip((share < 1 - SHARE).sum(axis=1), out["energy_low_band"], out["high_band"])
+    out["fill"] = np.bincount(region, excess > 0, n) / (length * (out["high_band"] - out["low_band"] + 1))
+
+    columns = np.bincount(at, excess, len(owner))
+    strongest = np.zeros(len(owner))
+    np.maximum.at(strongest, at, excess)
+    top_band = np.full(len(owner), -1)
+    top = excess == strongest[at]
+    top_band[at[top]] = band[top]
+    near = np.bincount(at, np.where(np.abs(band - top_band[at]) <= 1, excess, 0.0), len(owner))
+    out["tonal"] = np.bincount(owner, near, n) / np.maximum(np.bincount(owner, columns, n), 1e-300)
+    busy = columns > 0
+    step = np.abs(np.diff(top_band)) * ((owner[1:] == owner[:-1]) & busy[1:] & busy[:-1])
+    out["drift"] = np.bincount(owner[1:], step, n) / length
+    mean = np.bincount(owner, columns, n) / length
+    spread = np.sqrt(np.bincount(owner, (columns - mean[owner]) ** 2, n) / length)
+    out["pulsing"] = spread / np.maximum(mean, 1e-300)
+    total = np.concatenate([[0.0], np.cumsum(columns)])
+    ends = np.minimum(np.arange(len(owner)) + IMPULSE_CELLS, (offset + length)[owner])
+    burst = total[ends] - total[:-1]
+    out["impulse"] = np.maximum.reduceat(burst, offset) / np.maximum(mean * length, 1e-300)
+    rest = np.ones(len(owner), bool)  # within the last BREATH_CELLS columns nothing but rest
+    for k in range(1, BREATH_CELLS + 1):
+        before = np.concatenate([np.zeros(min(k, len(busy)), bool), busy[:-k]])
+        rest &= ~before | (np.concatenate([np.full(min(k, len(owner)), -1), owner[:-k]]) != owner)
+    out["n_parts"] = np.bincount(owner, busy & rest, n)
 
 
 def _patches(mask):

@@ -1,58 +1,62 @@
-"""From traces of probability and regions of interest to events: one row for each call, or for each diphonic pair.
+"""From named regions of interest to events: one row for each call, or for calls that begin and end together.
 
-1. Each label's trace is cut into stretches by hysteresis: a stretch begins and ends where the probability is at least `off`, and must reach
-   `on` once. Stretches of a label closer than its gap are one call.
-2. Regions of interest in the label's band that lie on the stretch give its frequency bounds and, where their edge is near the stretch's,
-   its exact start and end. Without a region the label's own band stands in.
+1. Regions that carry a label and follow each other within the label's gap are one call; more of them than a call of this label can be long are cut at their widest gaps.
+   For a model without a region head a call reaches no further than the stretch of its label's trace (hysteresis: at least `off`, `on` once), and a stretch in
+   which no region lies is a call without bounds of its own, flagged.
+2. A call's bounds are those of its regions' own cells. Where a region touches the border of its ROI band, which is not the call's border, it reaches
+   on over the bands in which the picture stands EDGE_DB above the background in the call's time. Times are those of the regions.
 3. Calls of different labels that share at least half of the longer one become one event ("HFPC+Whistle").
-4. An event is diphonic when a high-frequency call and a whistle sound at once in it, or one of them is in the event and the
-   other in another event at the same time.
+4. `overlap`: a whistle and a high-frequency call sound at once. `diphonic`: a whistle and a pulsed call do so for half of the shorter.
 
-`build_events` is a pure function of one span of time; `SpanCutter` finds spans that cut no call in two, so that long recordings are
-done in bounded memory.
+`build_events` is a pure function of one span of time (`pipeline.spans`).
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from pipeline.naming import Namer
+from pipeline.naming import call_labels as call_labels
+from pipeline.spans import Regions, Span
+from ROI.band import RIDGE
+from ROI.crest import NAME as CREST
 from spectrogram.profile import Profile
 
-SNAP_S = 0.15          # a region's edge this near a stretch's edge is the call's edge
-GAP_S = {"ECHO": 0.5}  # click trains pause between clicks
-DEFAULT_GAP_S = 0.1
-MIN_OVERLAP_S = 0.04   # of a high-frequency call and a whistle, to be called diphonic
-LONGEST_SPAN_S = 600.0
-CONTEXT_S = 15.0       # on both sides of an event, for its background ...
-BACKGROUND_PERCENT = 20  # ... which is this percentile of each band
-
-
-@dataclass
-class Span:
-    """A stretch of a recording: trace (times, labels) at `trace_rate_hz` from `start_s`; coarse_psd (times, bands) in µPa^2/Hz at
-    `coarse_rate_hz`, with what lies around the span, from `coarse_start_s` (`start_s` unless given); boxes (`ROI.detector.BOX` records) that lie in it."""
-
-    start_s: float
-    trace: np.ndarray
-    trace_rate_hz: float
-    coarse_psd: np.ndarray
-    coarse_rate_hz: float
-    boxes: np.ndarray
-    coarse_start_s: float | None = None
+SNAP_S = 0.15          # so far may a region reach beyond a stretch of the trace that cuts it, which knows 0.1 s at best
+GAP_S = {"ECHO": 0.35}  # between regions of one call: click trains pause between clicks
+DEFAULT_GAP_S = 0.06
+LONGEST_S = {"ECHO": 12.0, "HFPC": 4.0, "BBPC": 4.0, "Whistle": 5.0}  # of one call, with its echoes
+DEFAULT_LONGEST_S = 15.0
+PULSED = ("HFPC", "BBPC")
+DIPHONIC_SHARE = 0.5   # of the shorter call
+MIN_OVERLAP_S = 0.04
+EDGE_DB, EDGE_BANDS = 10.0, 3  # a band belongs to a call where its peaks stand so far above the background; a region so near its ROI band's border touches it
+LEAST_SNR_DB = 0.0     # in the event's box; below: flag below_snr
+STEADY_S, STEADY_DRIFT, STEADY_BANDS = 1.0, 0.05, 4
+IMPULSE_SHARE, IMPULSE_S = 0.6, 0.08
+FLAGS = ("steady_tone", "single_impulse", "out_of_domain", "clipped", "below_snr", "region_missing")
 
 
 @dataclass
 class Call:
+    """One label's call: `rows` of the span's regions that are its own."""
+
     start_s: float
     end_s: float
     low_hz: float
     high_hz: float
     labels: tuple[str, ...]
+    rows: list = field(default_factory=list)
+    n_calls: int = 1
 
     def overlap_s(self, other: "Call") -> float:
         return min(self.end_s, other.end_s) - max(self.start_s, other.start_s)
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
 
 
 def hysteresis(trace: np.ndarray, on: float, off: float) -> np.ndarray:
@@ -72,189 +76,293 @@ def bridge(stretches: np.ndarray, gap: float) -> np.ndarray:
     return np.column_stack([stretches[firsts, 0], np.maximum.reduceat(stretches[:, 1], firsts)])
 
 
-def build_events(span: Span, profile: Profile, thresholds: dict, nyquist_hz: float) -> pd.DataFrame:
+def build_events(span: Span, namer: Namer) -> pd.DataFrame:
     """Events of a span.
-
-    Parameters
-    ----------
-    thresholds : label -> {"on", "off"}; labels without an entry, of the vessel head, or not observable make no events.
 
     Returns
     -------
-    DataFrame: start_s, end_s, low_hz, high_hz, labels ("ECHO+Whistle"), score_LABEL (the trace's maximum in the event, NaN where the
-    recording cannot show the label), diphonic, snr_db (mean power in the event's box over the background's, less one; the background is
-    the 20th percentile of each band within 15 s), level_db (mean-square sound pressure level in the box, dB re 1 µPa).
+    DataFrame: start_s, end_s, low_hz, high_hz, peak_hz, labels ("ECHO+Whistle"), score_LABEL (highest probability among the event's regions, NaN where the
+    recording cannot show the label), n_calls (separate calls or trains), overlap, diphonic, species_score (NaN: nobody asked), flags (FLAGS joined by +), snr_db (mean power in
+    the event's box over the background's, less one), level_db (mean-square sound pressure level in the box, dB re 1 µPa).
     """
-    return event_table(event_rows(span, profile, thresholds, nyquist_hz), profile)
+    return event_table(event_rows(span, namer), namer.profile)
 
 
-def event_rows(span: Span, profile: Profile, thresholds: dict, nyquist_hz: float) -> list[dict]:
-    """The events of a span as plain rows, in order; see `build_events`."""
-    calls = [call for label in call_labels(profile) if label in thresholds and profile.observable(label, nyquist_hz)
-             for call in _calls_of(label, span, profile, thresholds[label], nyquist_hz)]
+def event_rows(span: Span, namer: Namer, clipped_s: np.ndarray = np.zeros(0)) -> list[dict]:
+    """The events of a span as plain rows, in order; see `build_events`. `clipped_s`: seconds of the recording in which samples are at full scale."""
+    profile = namer.profile
+    calls = [call for label in namer.shown for call in _calls_of(label, span, namer)]
+    pairs = _pairs(calls, profile)
     events = _join_labels(calls, profile)
     rows = []
-    for event, diphonic in zip(events, _diphonic(events, profile)):
-        row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "labels": "+".join(event.labels)}
-        score = span.trace[_slice(event, span.start_s, span.trace_rate_hz, len(span.trace))].max(axis=0)
-        for label, value in zip(profile.labels, score):
-            row[f"score_{label}"] = float(value) if profile.observable(label, nyquist_hz) else np.nan
+    for event, members in events:
+        regions = span.regions[event.rows]
+        row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "peak_hz": _peak_hz(regions), "labels": "+".join(event.labels)}
+        row |= _scores(event, regions, span, namer)
+        row |= {"n_calls": event.n_calls, "overlap": any(i in pairs["overlap"] for i in members), "diphonic": any(i in pairs["diphonic"] for i in members)}
         snr_db, level_db = _measure(event, span, profile)
-        rows.append(row | {"diphonic": diphonic, "snr_db": snr_db, "level_db": level_db})
-    return sorted(rows, key=lambda row: (row["start_s"], row["low_hz"]))
+        flags = _flags(event, regions, snr_db, clipped_s, profile)
+        rows.append(row | {"species_score": np.nan, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
+    return sorted(rows, key=lambda row: (row["start_s"], row["end_s"], row["labels"]))
 
 
 def event_table(rows: list[dict], profile: Profile) -> pd.DataFrame:
     """Rows of `event_rows` as a DataFrame, with its columns and types also when there are none."""
-    columns = ["start_s", "end_s", "low_hz", "high_hz", "labels", *(f"score_{x}" for x in profile.labels), "diphonic", "snr_db", "level_db"]
-    types = dict.fromkeys(columns, "float64") | {"labels": "str", "diphonic": "bool"}
+    columns = ["start_s", "end_s", "low_hz", "high_hz", "peak_hz", "labels", *(f"score_{x}" for x in profile.labels), "n_calls", "overlap", "diphonic", "species_score", "flags",
+               "snr_db", "level_db"]
+    types = dict.fromkeys(columns, "float64") | {"labels": "str", "flags": "str", "diphonic": "bool", "overlap": "bool", "n_calls": "int16"}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
-def call_labels(profile: Profile) -> list[str]:
-    """Labels that make events: all but the vessel's, which is a state of the water and stands in the windows table."""
-    return [label for head, labels in profile.heads.items() if head != "vessel" for label in labels]
+# ------------------------------------------------------------------------------------------------------------ calls of a label
 
 
-def _calls_of(label, span, profile, threshold, nyquist_hz):
-    rate = span.trace_rate_hz
-    trace = span.trace[:, profile.labels.index(label)]
+def _calls_of(label: str, span: Span, namer: Namer) -> list[Call]:
+    """Calls of one label: its named regions, joined over gaps and cut where they are too long."""
+    mine = np.flatnonzero(span.regions.named[:, namer.labels.index(label)])
+    mine = _without_wider(mine, span.regions.boxes, label in namer.profile.heads.get("whistle", ()))
+    starts, ends = span.regions.boxes["start_s"][mine], span.regions.boxes["end_s"][mine]
+    if not namer.head:
+        return _within_stretches(label, span, namer, mine, starts, ends)
+    return _calls(label, span, namer, list(zip(starts, ends, mine)))
+
+
+def _calls(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> list[Call]:
+    """Calls of regions (start_s, end_s, row), none longer than it can be: endless sound is cut into equal parts."""
+    starts, ends = (np.array([piece[k] for piece in pieces]) for k in (0, 1))
+    calls = []
+    for part in parted(starts, ends, label):
+        for start_s, end_s in pieces_of(starts[part].min(), ends[part].max(), label):
+            cut = [(max(starts[i], start_s), min(ends[i], end_s), pieces[i][2]) for i in part]
+            calls += [_call(label, span, namer, [(s, e, row) for s, e, row in cut if e > s])]
+    return calls
+
+
+def _without_wider(mine: np.ndarray, boxes: np.ndarray, tonal: bool) -> np.ndarray:
+    """For a tonal label, the regions less those in whose time and band a ridge lies that has the same name: they hold something else beside it."""
+    ridges = mine[boxes["band"][mine] == RIDGE]
+    if not tonal or not len(ridges):
+        return mine
+    b, r = boxes[mine][:, None], boxes[ridges]
+    shared = np.minimum(b["end_s"], r["end_s"]) - np.maximum(b["start_s"], r["start_s"])
+    inside = (shared >= 0.5 * (b["end_s"] - b["start_s"])) & (b["low_hz"] <= r["low_hz"]) & (b["high_hz"] >= r["high_hz"]) & (b["band"] != RIDGE)
+    return mine[~inside.any(axis=1)]
+
+
+def parted(starts: np.ndarray, ends: np.ndarray, label: str) -> list[list[int]]:
+    """Indices of regions that make up one call each: chained over the label's gap, cut at the widest gaps where the chain is longer than a call can be."""
+    order = np.lexsort((ends, starts))
+    groups, reach = [], -np.inf
+    for i in order:
+        if starts[i] - reach > GAP_S.get(label, DEFAULT_GAP_S):
+            groups.append([])
+            reach = -np.inf
+        groups[-1].append(int(i))
+        reach = max(reach, ends[i])
+    longest, done = LONGEST_S.get(label, DEFAULT_LONGEST_S), []
+    while groups:
+        group = groups.pop()
+        if len(group) > 1 and max(ends[i] for i in group) - starts[group[0]] > longest:
+            reach = np.maximum.accumulate(ends[group])
+            gaps = starts[group][1:] - reach[:-1]
+            middle = 0.5 * (starts[group][1:] + starts[group][:-1])
+            off_middle = np.abs(middle - 0.5 * (starts[group[0]] + reach[-1]))
+            at = 1 + int(np.lexsort((off_middle, -gaps))[0])
+            groups += [group[:at], group[at:]]
+        else:
+            done.append(group)
+    return sorted(done, key=lambda group: (starts[group[0]], group))
+
+
+def _within_stretches(label: str, span: Span, namer: Namer, mine: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[Call]:
+    """Calls of a model that names moments, not regions: where regions and stretches of the trace meet, and stretches without a region."""
+    rate, threshold = span.trace_rate_hz, namer.thresholds[label]
+    trace = span.trace[:, namer.profile.labels.index(label)]
     stretches = bridge(hysteresis(trace, threshold["on"], threshold["off"]), GAP_S.get(label, DEFAULT_GAP_S) * rate)
-    band_low, band_high = profile.label_band_hz[label]
-    band_high = min(band_high, nyquist_hz)
-    boxes = span.boxes
-    near = boxes[(boxes["low_hz"] < band_high) & (boxes["high_hz"] > band_low)]
-    b_start, b_end, b_low, b_high = (near[column] for column in ("start_s", "end_s", "low_hz", "high_hz"))
     first_time = round(span.start_s * rate)  # whole numbers, so that a time has the same bits in any span
+    calls = []
     for a, b in stretches:
         start, end = (first_time + a) / rate, (first_time + b) / rate
-        shared = np.minimum(b_end, end) - np.maximum(b_start, start)
-        mine = shared >= 0.5 * (b_end - b_start)  # regions that are part of the call
-        if not mine.any():
-            mine = shared >= 0.5 * (end - start)  # or else one that the call is part of: a train of clicks, a chorus
-        low, high = band_low, band_high
-        if mine.any():
-            low, high = max(band_low, b_low[mine].min()), min(band_high, b_high[mine].max())
-            first, last = b_start[mine].min(), b_end[mine].max()
-            start = first if abs(first - start) <= SNAP_S else start
-            end = last if abs(last - end) <= SNAP_S and last > start else end
-        yield Call(start, end, low, high, (label,))
+        pieces = []
+        for s, e, row in zip(starts, ends, mine):
+            s, e = (s if s >= start - SNAP_S else start), (e if e <= end + SNAP_S else end)
+            if min(e, end) - max(s, start) > 0:
+                pieces.append((s, e, row))
+        if pieces:
+            calls += _calls(label, span, namer, pieces)
+        else:
+            calls += [_without_region(label, span, namer, s, e) for s, e in pieces_of(start, end, label)]
+    return calls
 
 
-def _join_labels(calls: list[Call], profile: Profile) -> list[Call]:
-    """Calls of different labels that share at least half of the longer become one."""
-    calls = sorted(calls, key=lambda c: (c.start_s, c.end_s))
+def pieces_of(start_s: float, end_s: float, label: str) -> list[tuple[float, float]]:
+    """A time as equal pieces no longer than a call of the label can be."""
+    n = max(1, int(np.ceil((end_s - start_s) / LONGEST_S.get(label, DEFAULT_LONGEST_S) - 1e-9)))
+    edges = [start_s + (end_s - start_s) * k / n for k in range(n)] + [end_s]
+    return list(zip(edges[:-1], edges[1:]))
+
+
+def _call(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> Call:
+    """A call of regions (start_s, end_s, row)."""
+    rows = sorted({int(row) for _, _, row in pieces})
+    boxes = span.regions.boxes[rows]
+    start_s, end_s = min(p[0] for p in pieces), max(p[1] for p in pieces)
+    low_hz, high_hz = _bounds(boxes, start_s, end_s, span, namer.profile)
+    return Call(float(start_s), float(end_s), low_hz, high_hz, (label,), rows, _count(pieces, span.regions.boxes))
+
+
+def _count(pieces: list[tuple], boxes: np.ndarray) -> int:
+    """Separate calls among regions: those that overlap in time are parts of one; each has as many as its regions say follow each other."""
+    count, reach, parts = 0, -np.inf, 0
+    for start, end, row in sorted(pieces):
+        if start > reach:
+            count, parts = count + parts, 0
+        parts, reach = max(parts, int(max(boxes["n_parts"][row], 1)) if boxes["band"][row] != CREST else 1), max(reach, end)
+    return count + parts
+
+
+def _without_region(label: str, span: Span, namer: Namer, start_s: float, end_s: float) -> Call:
+    """A stretch in which no region lies, with the bands of its label that stand out of the background, or none (NaN)."""
+    profile = namer.profile
+    low, high = profile.label_band_hz[label]
+    out = _standing_out(span, start_s, end_s) & (profile.band_centres_hz >= low) & (profile.band_centres_hz <= high)
+    bands = np.flatnonzero(out)
+    bounds = (float(profile.band_low_hz[bands[0]]), float(profile.band_high_hz[bands[-1]])) if len(bands) else (np.nan, np.nan)
+    return Call(start_s, end_s, *bounds, (label,))
+
+
+def _standing_out(span: Span, start_s: float, end_s: float) -> np.ndarray:
+    """(bands,) bool: the picture's peaks in this time stand EDGE_DB above the background."""
+    when = _slice(start_s, end_s, span.picture_start_s, span.coarse_rate_hz, len(span.coarse_peak))
+    return span.coarse_peak[when].max(axis=0) > 10 ** (EDGE_DB / 10) * np.maximum(span.background_at(0.5 * (start_s + end_s)), 1e-30)
+
+
+def _bounds(boxes: np.ndarray, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[float, float]:
+    """Lowest and highest frequency of a call's regions, and on from there where only the ROI band ends."""
+    low_hz, high_hz = float(boxes["low_hz"].min()), float(boxes["high_hz"].max())
+    borders = {band["name"]: (band["low_hz"], band["high_hz"]) for band in profile.roi_bands}
+    lowest, highest = boxes[np.argmin(boxes["low_hz"])], boxes[np.argmax(boxes["high_hz"])]
+    low = int(np.searchsorted(profile.band_high_hz, low_hz + 1e-6))
+    high = int(np.searchsorted(profile.band_high_hz, high_hz - 1e-6))
+    n, stands = profile.n_bands, None
+    down, up = (borders.get(str(box["band"]), (0.0, np.inf)) for box in (lowest, highest))
+    if down[0] > 0 and low - np.searchsorted(profile.band_centres_hz, down[0]) <= EDGE_BANDS:
+        stands = _standing_out(span, start_s, end_s)
+        while low > 0 and (stands[low - 1] or (low > 1 and stands[low - 2])):
+            low -= 1
+        low_hz = min(low_hz, float(profile.band_low_hz[low]))
+    if np.searchsorted(profile.band_centres_hz, up[1]) - 1 - high <= EDGE_BANDS:
+        stands = _standing_out(span, start_s, end_s) if stands is None else stands
+        while high < n - 1 and (stands[high + 1] or (high < n - 2 and stands[high + 2])):
+            high += 1
+        high_hz = max(high_hz, float(profile.band_high_hz[high]))
+    return low_hz, high_hz
+
+
+# ------------------------------------------------------------------------------------------------------------ events
+
+
+def _join_labels(calls: list[Call], profile: Profile) -> list[tuple[Call, list[int]]]:
+    """Calls of different labels that share at least half of the longer become one; with the indices of the calls in it."""
+    order = sorted(range(len(calls)), key=lambda i: (calls[i].start_s, calls[i].end_s))
     group = list(range(len(calls)))
+    extent = [(c.start_s, c.end_s, LONGEST_S.get(c.labels[0], DEFAULT_LONGEST_S)) for c in calls]  # of the group of which it is the root
 
     def root(i):
         while group[i] != i:
             i = group[i]
         return i
 
-    for i, a in enumerate(calls):
-        for j in range(i + 1, len(calls)):
-            b = calls[j]
-            if b.start_s >= a.end_s:
-                break
-            longer = max(a.end_s - a.start_s, b.end_s - b.start_s)
-            if a.labels != b.labels and a.overlap_s(b) >= 0.5 * longer:
-                group[root(j)] = root(i)
-    together: dict[int, list[Call]] = {}
-    for i, call in enumerate(calls):
-        together.setdefault(root(i), []).append(call)
-    order = profile.labels.index
-    return [Call(min(c.start_s for c in cs), max(c.end_s for c in cs), min(c.low_hz for c in cs), max(c.high_hz for c in cs),
-                 tuple(sorted({x for c in cs for x in c.labels}, key=order))) for cs in together.values()]
-
-
-def _diphonic(events: list[Call], profile: Profile) -> list[bool]:
-    high, whistle = set(profile.heads.get("hf_call", ())), set(profile.heads.get("whistle", ()))
-    flags = [bool(high & set(e.labels)) and bool(whistle & set(e.labels)) for e in events]
-    order = sorted(range(len(events)), key=lambda i: events[i].start_s)
     for n, i in enumerate(order):
         for j in order[n + 1:]:
-            if events[j].start_s >= events[i].end_s:
+            a, b = calls[i], calls[j]
+            if b.start_s >= a.end_s:
                 break
-            labels = set(events[i].labels) | set(events[j].labels)
-            if high & labels and whistle & labels and events[i].overlap_s(events[j]) >= MIN_OVERLAP_S:
-                flags[i] = flags[j] = True
-    return flags
+            if a.labels != b.labels and a.overlap_s(b) >= 0.5 * max(a.length_s, b.length_s):
+                one, other = extent[root(i)], extent[root(j)]
+                both = min(one[0], other[0]), max(one[1], other[1]), max(one[2], other[2])
+                if both[1] - both[0] <= both[2]:
+                    group[root(j)] = root(i)
+                    extent[root(i)] = both
+    together: dict[int, list[int]] = {}
+    for i in order:
+        together.setdefault(root(i), []).append(i)
+    rank = profile.labels.index
+    joined = []
+    for members in together.values():
+        cs = [calls[i] for i in members]
+        labels = tuple(sorted({x for c in cs for x in c.labels}, key=rank))
+        low, high = (float(f([hz for hz in (getattr(c, name) for c in cs) if np.isfinite(hz)] or [np.nan])) for f, name in ((min, "low_hz"), (max, "high_hz")))
+        joined.append((Call(min(c.start_s for c in cs), max(c.end_s for c in cs), low, high, labels, sorted({r for c in cs for r in c.rows}), sum(c.n_calls for c in cs)), members))
+    return joined
 
 
-def _slice(event: Call, start_s: float, rate_hz: float, n: int) -> slice:
-    """The cells that an event touches; an event's edge within a millionth of a cell's edge lies on it."""
-    first = min(max(int(np.floor((event.start_s - start_s) * rate_hz + 1e-6)), 0), n - 1)
-    return slice(first, min(max(first + 1, int(np.ceil((event.end_s - start_s) * rate_hz - 1e-6))), n))
+def _pairs(calls: list[Call], profile: Profile) -> dict[str, set[int]]:
+    """Indices of calls that sound at once with one of the other kind: "overlap" and "diphonic", see the module's head."""
+    high, whistle = set(profile.heads.get("hf_call", ())), set(profile.heads.get("whistle", ()))
+    out: dict[str, set[int]] = {"overlap": set(), "diphonic": set()}
+    for i, a in enumerate(calls):
+        if a.labels[0] not in whistle:
+            continue
+        for j, b in enumerate(calls):
+            shared = a.overlap_s(b)
+            if b.labels[0] in high and shared >= MIN_OVERLAP_S:
+                out["overlap"] |= {i, j}
+            if b.labels[0] in PULSED and shared >= max(DIPHONIC_SHARE * min(a.length_s, b.length_s), MIN_OVERLAP_S):
+                out["diphonic"] |= {i, j}
+    return out
+
+
+def _scores(event: Call, regions: Regions, span: Span, namer: Namer) -> dict:
+    """score_LABEL of every label of the profile."""
+    when = _slice(event.start_s, event.end_s, span.start_s, span.trace_rate_hz, len(span.trace))
+    trace = span.trace[when].max(axis=0)
+    of_regions = dict(zip(namer.labels, regions.prob.max(axis=0))) if namer.head and len(regions) else {}
+    return {f"score_{label}": float(of_regions.get(label, trace[k])) if namer.profile.observable(label, namer.nyquist_hz) else np.nan
+            for k, label in enumerate(namer.profile.labels)}
+
+
+def _peak_hz(regions: Regions) -> float:
+    """Where the loudest region stands out most."""
+    return float(regions.boxes["peak_hz"][np.argmax(regions.boxes["snr_db"])]) if len(regions) else np.nan
+
+
+def _flags(event: Call, regions: Regions, snr_db: float, clipped_s: np.ndarray, profile: Profile) -> list[str]:
+    """What speaks against an event; see FLAGS."""
+    boxes = regions.boxes
+    high = [label for label in event.labels if label in profile.heads.get("hf_call", ())]
+    narrow = np.array([((profile.band_centres_hz > b["low_hz"]) & (profile.band_centres_hz < b["high_hz"])).sum() <= STEADY_BANDS for b in boxes], bool)
+    steady = narrow & (boxes["drift"] <= STEADY_DRIFT) & (boxes["band"] != CREST)
+    steady_s = (boxes["end_s"] - boxes["start_s"])[steady].sum()
+    trains = (boxes["n_clicks"] > 0).any()
+    struck = (boxes["impulse"] >= IMPULSE_SHARE) | (boxes["end_s"] - boxes["start_s"] <= IMPULSE_S)
+    found = {
+        "steady_tone": bool(steady_s >= STEADY_S and steady_s >= 0.5 * event.length_s),
+        "single_impulse": bool(len(boxes) and high and len(high) == len(event.labels) and not trains and struck.all() and event.n_calls <= 1),
+        "out_of_domain": bool(regions.far.any()),
+        "clipped": bool(((clipped_s >= np.floor(event.start_s)) & (clipped_s < event.end_s)).any()),
+        "below_snr": not snr_db >= LEAST_SNR_DB,
+        "region_missing": not len(boxes),
+    }
+    return [name for name in FLAGS if found[name]]
+
+
+def _slice(start_s: float, end_s: float, origin_s: float, rate_hz: float, n: int) -> slice:
+    """The cells that a time touches; an edge within a millionth of a cell's edge lies on it."""
+    first = min(max(int(np.floor((start_s - origin_s) * rate_hz + 1e-6)), 0), n - 1)
+    return slice(first, min(max(first + 1, int(np.ceil((end_s - origin_s) * rate_hz - 1e-6))), n))
 
 
 def _measure(event: Call, span: Span, profile: Profile) -> tuple[float, float]:
     """SNR (dB) and sound pressure level (dB re 1 µPa) in the event's box."""
-    psd, rate = span.coarse_psd, span.coarse_rate_hz
+    psd = span.coarse_psd
     bands = (profile.band_high_hz > event.low_hz) & (profile.band_low_hz < event.high_hz) & np.isfinite(psd[0])
     if not bands.any():
         return np.nan, np.nan
-    when = _slice(event, span.start_s if span.coarse_start_s is None else span.coarse_start_s, rate, len(psd))
-    around = slice(max(0, when.start - int(CONTEXT_S * rate)), when.stop + int(CONTEXT_S * rate))
+    when = _slice(event.start_s, event.end_s, span.picture_start_s, span.coarse_rate_hz, len(psd))
     width = np.minimum(profile.band_high_hz, event.high_hz)[bands] - np.maximum(profile.band_low_hz, event.low_hz)[bands]
     signal = float(psd[when][:, bands].mean(axis=0) @ width)
-    background = float(percentile(psd[around][:, bands], BACKGROUND_PERCENT) @ width)
+    background = float(span.background_at(0.5 * (event.start_s + event.end_s))[bands] @ width)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = 10 * np.log10(max(signal - background, 0.0) / background) if background > 0 else np.nan
         return (float(snr) if np.isfinite(snr) else np.nan), float(10 * np.log10(signal)) if signal > 0 else np.nan
-
-
-def percentile(values: np.ndarray, percent: float) -> np.ndarray:
-    """`np.percentile` over the first axis, several times as fast on long, narrow arrays."""
-    at = percent / 100 * (len(values) - 1)
-    low = int(at)
-    high = min(low + 1, len(values) - 1)
-    ordered = np.partition(np.ascontiguousarray(values.T), (low, high), axis=1)
-    return ordered[:, low] + (at - low) * (ordered[:, high] - ordered[:, low])
-
-
-class SpanCutter:
-    """Collects trace, coarse picture and boxes, and gives out spans whose ends cut no call: there every call label's trace is below
-    its `off` for a second on both sides. After `LONGEST_SPAN_S` of unbroken calling it cuts all the same, at a fixed place.
-
-    A span brings the coarse picture around it and every box that reaches into it, so its events are those of the whole recording."""
-
-    def __init__(self, profile: Profile, thresholds: dict, trace_rate_hz: float, coarse_rate_hz: float):
-        self.off = np.array([thresholds[x]["off"] if x in thresholds and x in call_labels(profile) else np.inf for x in profile.labels])
-        self.trace_rate_hz, self.coarse_rate_hz = trace_rate_hz, coarse_rate_hz
-        self.start_s = self.coarse_start_s = 0.0
-        self.trace = np.empty((0, len(profile.labels)), np.float32)
-        self.coarse = np.empty((0, profile.n_bands), np.float32)
-        self.boxes: np.ndarray | None = None
-
-    def push(self, trace: np.ndarray, coarse_psd: np.ndarray, boxes: np.ndarray, boxes_until_s: float, final: bool) -> list[Span]:
-        """Add what came; `boxes_until_s`: no later box will begin before. Returns the spans that are ready (none or one)."""
-        self.trace = np.concatenate([self.trace, trace])
-        self.coarse = np.concatenate([self.coarse, coarse_psd])
-        self.boxes = boxes if self.boxes is None else np.concatenate([self.boxes, boxes])
-        end_s = self._end_s(boxes_until_s, final)
-        if end_s <= self.start_s:
-            return []
-        n = round((end_s - self.start_s) * self.trace_rate_hz)
-        m = round((end_s + CONTEXT_S - self.coarse_start_s) * self.coarse_rate_hz)
-        span = Span(self.start_s, self.trace[:n], self.trace_rate_hz, self.coarse[:m], self.coarse_rate_hz,
-                    self.boxes[self.boxes["start_s"] < end_s], self.coarse_start_s)
-        kept_s = max(0.0, end_s - CONTEXT_S)
-        self.trace, self.coarse = self.trace[n:], self.coarse[round((kept_s - self.coarse_start_s) * self.coarse_rate_hz):]
-        self.boxes = self.boxes[self.boxes["end_s"] > end_s]
-        self.start_s, self.coarse_start_s = end_s, kept_s
-        return [span]
-
-    def _end_s(self, boxes_until_s: float, final: bool) -> float:
-        coarse_end_s = self.coarse_start_s + len(self.coarse) / self.coarse_rate_hz
-        if final:
-            return coarse_end_s  # the last window's trace may reach beyond the recording
-        known_s = min(self.start_s + len(self.trace) / self.trace_rate_hz, coarse_end_s - CONTEXT_S, boxes_until_s)
-        whole = int(known_s - self.start_s)  # spans end on whole seconds
-        if whole < 60:
-            return self.start_s
-        rate = self.trace_rate_hz
-        busy = (self.trace >= self.off).any(axis=1)
-        for second in range(whole - 1, 30, -1):
-            if not busy[round((second - 1) * rate):round((second + 1) * rate)].any():
-                return self.start_s + second
-        return self.start_s + LONGEST_SPAN_S if whole > LONGEST_SPAN_S else self.start_s

@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.drafts import draft
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
-from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, typed, window_types
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, region_types, typed, window_types
 from spectrogram.names import parse_name
 
 SMALL = 100  # tables that are merged at once
@@ -63,7 +63,7 @@ def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile,
                 level_schema = _with_fields(level_schema, levels)
         tick()
     effort = with_gaps(_effort([*merged, *efforts]))
-    schemas = {"events": _schema(typed(pd.DataFrame(), event_types(profile))), "windows": _schema(typed(pd.DataFrame(), window_types(profile))),
+    schemas = {"events": _schema(typed(pd.DataFrame(), event_types(profile))), "regions": _schema(typed(pd.DataFrame(), region_types(profile))), "windows": _schema(typed(pd.DataFrame(), window_types(profile))),
                "levels": _of_frame(level_schema)}
     counts: dict[str, Counter] = defaultdict(Counter)
     with ExitStack() as finished:  # drafts take their names when all is written

@@ -8,13 +8,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.events import SpanCutter, event_rows
+from pipeline.events import event_rows
 from pipeline.making import Made, generator_of
+from pipeline.naming import Namer
 from pipeline.provenance import provenance
 from pipeline.result import PipelineResult
-from pipeline.tables import EFFORT_TYPES, event_types, table_of, window_types
-from ROI.detector import BOX, RoiDetector, boxes_table
-from spectrogram.generator import COARSE_FRAMES
+from pipeline.spans import Regions, SpanCutter
+from pipeline.tables import EFFORT_TYPES, event_types, region_types, table_of, window_types
+from ROI.detector import RoiDetector
+from spectrogram.generator import COARSE_FRAMES, coarse_peak
 from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
 from spectrogram.names import utc_times
 from spectrogram.recording import Recording
@@ -36,30 +38,47 @@ class Joiner:
         profile = self.profile = model.profile
         self.provenance = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by})
         self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
-        self.detector, self.traces, self.peaks = RoiDetector(profile, nyquist_hz=recording.nyquist_hz), TraceJoiner(profile), WindowPeaks(profile)
+        self.traces, self.peaks = TraceJoiner(profile), WindowPeaks(profile)
+        when = getattr(model, "says_when", None)  # labels of which the model tells moments; of the others each moment has its window's answer
+        self.by_window = [k for k, label in enumerate(profile.labels) if when is not None and label not in when]
+        limits = {label: thresholds[label]["window"] for label in (profile.labels[k] for k in self.by_window)}
+        of_moments = thresholds | {label: thresholds[label] | {"on": limit, "off": limit} for label, limit in limits.items()}
+        self.namer = Namer(profile, of_moments, recording.nyquist_hz, getattr(model, "regions", None))
+        self.detector: RoiDetector | None = None
         self.spans: SpanCutter | None = None
         self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES
-        self.window_parts, self.prob_parts, self.level_parts, self.region_parts, self.events = [], [], [], [], []
+        self.window_parts, self.prob_parts, self.level_parts, self.events = [], [], [], []
+        self.regions, self.clipped_s = Regions.none(len(self.namer.labels)), np.zeros(0)
         self.pending_seconds: list[Seconds] = []
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
 
     def push(self, made: Made) -> None:
         """The next chunk's, in order of time; after the final one comes `result`."""
-        boxes = self.detector.push_records(made.psd)
+        crest = getattr(made, "crest", None)
+        if self.detector is None:
+            blocks = crest.shape[1] if crest is not None and crest.size and np.isfinite(crest[0, 0]) else 0
+            self.detector = RoiDetector(self.profile, nyquist_hz=self.recording.nyquist_hz, crest_blocks=blocks)
+        boxes = self.detector.push_records(made.psd, crest)
         if made.final:
             boxes = np.concatenate([boxes, self.detector.finish_records()])
-        self.region_parts.append(boxes)
         self._levels(made)
         self._window_levels(made)
         if self.spans is None:
             trace_rate_hz = made.position_prob.shape[2] / self.profile.window_s
-            shown = {label: values for label, values in self.thresholds.items() if label not in self.missing}
-            self.spans = SpanCutter(self.profile, shown, trace_rate_hz, self.coarse_rate_hz)
-        trace = self.traces.push(made.position_prob, made.final)
-        self.prob_parts.append(self.model.windows_of(self.peaks.push(trace, made.position_prob.shape[2])) if self.model.by_trace else made.window_prob)
-        for span in self.spans.push(trace, made.coarse_psd, boxes, self.detector.settled_s, made.final):
-            self.events += event_rows(span, self.profile, self.thresholds, self.recording.nyquist_hz)
+            self.spans = SpanCutter(self.profile, self.namer, trace_rate_hz, self.coarse_rate_hz)
+        positions = made.position_prob
+        if self.by_window:
+            positions = positions.copy()
+            positions[:, self.by_window] = made.window_prob[:, self.by_window, None]
+        trace = self.traces.push(positions, made.final)
+        self.prob_parts.append(self.model.windows_of(self.peaks.push(trace, positions.shape[2])) if self.model.by_trace else made.window_prob)
+        if made.clipped is not None:
+            self.clipped_s = np.concatenate([self.clipped_s, made.seconds.start_s[made.clipped]])
+        regions, spans = self.spans.push(trace, made.coarse_psd, coarse_peak(made.psd), boxes, self.detector.settled_s, made.final)
+        self.regions = self.regions.then(regions)
+        for span in spans:
+            self.events += event_rows(span, self.namer, self.clipped_s)
 
     def _levels(self, made: Made) -> None:
         """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
@@ -104,14 +123,23 @@ class Joiner:
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
                     "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.provenance}
-        regions = boxes_table(np.concatenate([np.zeros(0, BOX), *self.region_parts]))
-        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, regions, table_of(effort, EFFORT_TYPES, 1), metadata)
+        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, self._region_table(), table_of(effort, EFFORT_TYPES, 1), metadata)
 
     def _event_table(self, common: dict) -> pd.DataFrame:
         types = event_types(self.profile)
         columns = {name: [row[name] for row in self.events] for name in types if name not in common and not name.endswith("_utc")}
         times = {f"{edge}_utc": self._times(columns[f"{edge}_s"]) for edge in ("start", "end")}
         return table_of(common | columns | times, types, len(self.events))
+
+    def _region_table(self) -> pd.DataFrame:
+        boxes = self.regions.boxes
+        regions = self.regions[np.lexsort((boxes["band"], boxes["high_hz"], boxes["low_hz"], boxes["end_s"], boxes["start_s"]))]
+        boxes, labels = regions.boxes, self.namer.labels
+        columns = {name: boxes[name] for name in ("start_s", "end_s", "low_hz", "high_hz", "peak_hz", "snr_db")} | {"band": boxes["band"].tolist()}
+        columns |= {f"p_{label}": regions.prob[:, k] for k, label in enumerate(labels)}
+        columns |= {"labels": ["+".join(label for label, has in zip(labels, row) if has) for row in regions.named], "named": regions.named.any(axis=1)}
+        columns |= {f"{edge}_utc": self._times(boxes[f"{edge}_s"]) for edge in ("start", "end")}
+        return table_of(columns | {"recording": self.name, "channel": self.recording.channel}, region_types(self.profile), len(boxes))
 
     def _window_table(self) -> pd.DataFrame:
         labels, types = self.profile.labels, window_types(self.profile)

@@ -17,7 +17,7 @@ from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import Piece, SpectrogramGenerator
 from spectrogram.levels import Seconds
 from spectrogram.profile import Profile
-from spectrogram.recording import Recording
+from spectrogram.recording import CLIPPED, Recording
 from spectrogram.windows import WindowCutter
 
 
@@ -36,6 +36,7 @@ class Made:
     final: bool
     window_prob: np.ndarray
     position_prob: np.ndarray
+    clipped: np.ndarray | None = None  # (seconds,) bool: samples at full scale; None: nowhere
 
 
 def make(recording: Recording, model, chunks: Iterable[tuple[Chunk, Chunk | None]], pool: Executor, ahead: int, first: int = 0) -> Iterator[Made]:
@@ -70,7 +71,7 @@ def chunks_around(profile: Profile) -> tuple[int, int]:
 
 
 def _made(piece: Piece, prediction) -> Made:
-    return Made(piece.psd, piece.coarse_psd, piece.crest, piece.seconds, piece.final, *prediction.result())
+    return Made(piece.psd, piece.coarse_psd, piece.crest, piece.seconds, piece.final, *prediction.result(), piece.clipped)
 
 
 def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool: Executor, ahead: int) -> Iterator[tuple[int, Piece, np.ndarray]]:
@@ -79,6 +80,7 @@ def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool:
 
     def made(chunk: Chunk, quiet: Chunk | None) -> tuple[int, Piece, np.ndarray]:
         piece = generator.process(chunk, rate_hz, sensitivity_db)
+        piece.clipped = clipped_seconds(chunk, rate_hz) if recording.clipped_samples else None
         return chunk.index, piece, piece.picture_db if quiet is None else generator.process(quiet, rate_hz, sensitivity_db).picture_db
 
     for chunk, quiet in chunks:
@@ -87,6 +89,12 @@ def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def clipped_seconds(chunk: Chunk, rate_hz: int) -> np.ndarray | None:
+    """(seconds,) bool: whether a sample is at full scale in each second of the chunk; None where none is."""
+    loud = np.abs(chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]) >= CLIPPED
+    return np.logical_or.reduceat(loud, np.arange(0, len(loud), rate_hz)) if loud.any() else None
 
 
 _GENERATORS: dict[str, SpectrogramGenerator] = {}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.events import call_labels
 from pipeline.plots import busiest_passage
-from pipeline.tables import TABLES, read_provenance
+from pipeline.tables import read_provenance
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
 
@@ -24,7 +24,7 @@ class Run:
     def __init__(self, audio: str | Path, output: str | Path, profile=None, clock: str | None = None):
         self.audio, self.output, self.clock = Path(audio), Path(output), clock
         self.profile = load_profile(read_provenance(self.output / "events.parquet").get("profile") or profile)
-        self.events, self.windows, self.levels, self.effort = (pd.read_parquet(self.output / f"{table}.parquet") for table in TABLES)
+        self.events, self.windows, self.levels, self.effort = (pd.read_parquet(self.output / f"{table}.parquet") for table in ("events", "windows", "levels", "effort"))
         self.call_labels = call_labels(self.profile)
         self.thresholds = read_provenance(self.output / "windows.parquet")["thresholds"]
 

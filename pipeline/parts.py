@@ -27,7 +27,7 @@ from pipeline.fetching import Near, OutOfRoom, bring
 from pipeline.single import run_pipeline_single_audio
 from pipeline.sources import Source
 from pipeline.stretches import Stretch, pack_stretch
-from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, typed, window_types, write_raven
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
 from spectrogram.recording import BadRecording, Recording
 
 _ONE = threading.Lock()  # a process works on one recording; a second thread may meanwhile fetch the next
@@ -176,7 +176,7 @@ def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     row = {"recording": printable(job.source.name), "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
            "missing_labels": "+".join(profile.labels)}
-    frames = {"events": typed(pd.DataFrame(), event_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),
+    frames = {"events": typed(pd.DataFrame(), event_types(profile)), "regions": typed(pd.DataFrame(), region_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),
               "levels": typed(pd.DataFrame(), LEVEL_TYPES), "effort": typed(pd.DataFrame([row]), EFFORT_TYPES)}
     return Part(job.key, pack(frames, job.made | {"failed": reason, "lasting": lasting}), failed=reason)
 

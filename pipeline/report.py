@@ -182,7 +182,7 @@ class Report(Deployment):
 
     def provenance(self):
         """What made the tables: code, model, thresholds."""
-        made = {key: value for table in TABLES for key, value in self.made[table].items()}
+        made = {key: value for table in self.made for key, value in self.made[table].items()}
         rows = [{"what": key.replace("_", " "), "value": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)} for key, value in made.items() if key != "thresholds"]
         rows += [{"what": f"threshold of {label}", "value": ", ".join(f"{key} {value:.3f}" for key, value in values.items())} for label, values in self.thresholds.items()]
         if self.model_info:

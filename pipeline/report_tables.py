@@ -37,7 +37,7 @@ class Deployment:
 
     def __init__(self, output, audio=None, site: str | None = None, sites: dict | None = None, time_zone: str | None = None, position=None, n_events: int = 6):
         self.output, self.audio = Path(output), Path(audio) if audio else None
-        lacking = [f"{t}.parquet" for t in TABLES if not (self.output / f"{t}.parquet").is_file()]
+        lacking = [f"{t}.parquet" for t in TABLES if t != "regions" and not (self.output / f"{t}.parquet").is_file()]  # which older runs have not
         if lacking:
             raise FileNotFoundError(f"{self.output}: no {', '.join(lacking)}; run python -m pipeline INPUT {self.output} first")
         self.zone_name = time_zone or os.environ.get("TIMEZONE") or "UTC"
@@ -46,7 +46,7 @@ class Deployment:
             raise ValueError(f"position {tuple(position)}: give latitude (-90 to 90) and longitude (-180 to 180, east positive) in degrees")
         self.effort = with_places(pd.read_parquet(self.output / "effort.parquet"), site or sites)
         self.events = pd.read_parquet(self.output / "events.parquet")
-        self.made = {table: read_provenance(self.output / f"{table}.parquet") for table in TABLES}
+        self.made = {table: read_provenance(self.output / f"{table}.parquet") for table in TABLES if (self.output / f"{table}.parquet").is_file()}
         self.thresholds = self.made["windows"].get("thresholds", {})
         named, places = bool(site or sites or "site" in pd.read_parquet(self.output / "effort.parquet").columns), sorted(self.effort["site"].unique())
         self.title = ", ".join(places[:-1]) + " and " * (len(places) > 1) + "".join(places[-1:])

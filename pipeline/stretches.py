@@ -155,6 +155,7 @@ def pack_stretch(stretch: Stretch, opened: Callable[[type], Counting], model, th
 def _arrays(made: Made) -> dict[str, np.ndarray]:
     """All that joining needs; `coarse_psd` is made anew from psd."""
     arrays = {"psd": made.psd, "crest": made.crest, "window_prob": made.window_prob, "position_prob": made.position_prob, "final": np.array(made.final)}
+    arrays["clipped"] = np.zeros(0, bool) if made.clipped is None else made.clipped
     return arrays | {f"seconds_{field.name}": getattr(made.seconds, field.name) for field in fields(Seconds)}
 
 
@@ -168,8 +169,8 @@ def read_stretch(path: Path) -> Iterator[Made]:
                 return np.lib.format.read_array(file, allow_pickle=False)
 
         for k in range(stretch.first, stretch.last):
-            psd, seconds = array(k, "psd"), Seconds(*(array(k, f"seconds_{field.name}") for field in fields(Seconds)))
-            yield Made(psd, coarse_mean(psd), array(k, "crest"), seconds, bool(array(k, "final")), array(k, "window_prob"), array(k, "position_prob"))
+            psd, clipped, seconds = array(k, "psd"), array(k, "clipped"), Seconds(*(array(k, f"seconds_{field.name}") for field in fields(Seconds)))
+            yield Made(psd, coarse_mean(psd), array(k, "crest"), seconds, bool(array(k, "final")), array(k, "window_prob"), array(k, "position_prob"), clipped if len(clipped) else None)
 
 
 def stretch_footer(path: Path) -> dict:

@@ -16,15 +16,22 @@ import pandas as pd
 
 from spectrogram.profile import Profile
 
-TABLES = ("events", "windows", "levels", "effort")
+TABLES = ("events", "regions", "windows", "levels", "effort")
 UTC = "datetime64[us, UTC]"
 
 
 def event_types(profile: Profile) -> dict[str, str]:
     """Columns of `events` and their types."""
     return {"recording": "str", "channel": "int16", "start_s": "float64", "end_s": "float64", "low_hz": "float64", "high_hz": "float64",
-            "start_utc": UTC, "end_utc": UTC, "labels": "str", **{f"score_{x}": "float32" for x in profile.labels}, "diphonic": "bool",
-            "snr_db": "float32", "level_db": "float32", "calibrated": "bool", "model_id": "str"}
+            "peak_hz": "float64", "start_utc": UTC, "end_utc": UTC, "labels": "str", **{f"score_{x}": "float32" for x in profile.labels}, "n_calls": "int16",
+            "overlap": "bool", "diphonic": "bool", "species_score": "float32", "flags": "str", "snr_db": "float32", "level_db": "float32", "calibrated": "bool", "model_id": "str"}
+
+
+def region_types(profile: Profile) -> dict[str, str]:
+    """Columns of `regions`: every region of interest, what band of the search (or "tonal", "crest") it is of, and a probability for each call label (NaN: the recording cannot show it)."""
+    labels = [x for head, names in profile.heads.items() if head != "vessel" for x in names]
+    return {"recording": "str", "channel": "int16", "start_s": "float64", "end_s": "float64", "start_utc": UTC, "end_utc": UTC, "low_hz": "float64", "high_hz": "float64",
+            "peak_hz": "float64", "band": "str", "snr_db": "float32", **{f"p_{x}": "float32" for x in labels}, "labels": "str", "named": "bool"}
 
 
 def window_types(profile: Profile) -> dict[str, str]:

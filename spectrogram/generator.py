@@ -46,6 +46,7 @@ class Piece:
     crest: np.ndarray
     seconds: Seconds
     final: bool
+    clipped: np.ndarray | None = None  # (seconds,) bool: samples at full scale; None: nowhere
 
 
 @dataclass
@@ -188,6 +189,13 @@ def coarse_mean(power: np.ndarray) -> np.ndarray:
     starts = np.arange(0, len(power), COARSE_FRAMES)
     counts = np.diff(np.append(starts, len(power))).astype(np.float32)
     return np.add.reduceat(power, starts, axis=0) / counts[:, None]
+
+
+def coarse_peak(power: np.ndarray) -> np.ndarray:
+    """Highest of every `COARSE_FRAMES` frames: as `coarse_mean`, and clicks stay."""
+    if len(power) % COARSE_FRAMES == 0:
+        return power.reshape(-1, COARSE_FRAMES, power.shape[1]).max(axis=1)
+    return np.maximum.reduceat(power, np.arange(0, len(power), COARSE_FRAMES), axis=0)
 
 
 def _to_decibels(psd: np.ndarray, sensitivity_db: float) -> None:

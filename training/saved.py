@@ -4,7 +4,7 @@ on a processor; a folder without it works too). Never a pickle. Beside it may li
 
 model.json: format, model_id, architecture and its arguments, profile (the whole front end), thresholds {label: {window, on, off}},
 calibration {label: {slope, intercept, position_slope, position_intercept}}, by_trace (a window's answer is the highest within it of the trace that all windows make
-together, not its own alone; see `spectrogram.windows`), denoise (what the sound was denoised by, where it was), summary of the training data and run, code version.
+together, not its own alone; see `spectrogram.windows`), regions (the region head, see `ROI.head`, whose weights stand beside the network's; where there is one), denoise (what the sound was denoised by, where it was), summary of the training data and run, code version.
 
 >>> model = load_model("results/beluga_default")                # doctest: +SKIP
 >>> window_prob, position_prob = model.predict(pictures_db)     # doctest: +SKIP
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from ROI.head import PREFIX, RegionHead
 from spectrogram.background import KINDS
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
@@ -36,6 +37,7 @@ DENOISER = "denoiser"  # folder within a model's, where it was trained on sound 
 ARCHITECTURES = {"MultiOutputResNet": MultiOutputResNet}
 NEEDED = ("model_id", "architecture", "arguments", "profile", "thresholds", "calibration")
 INT8 = "model_int8.onnx"
+MOMENT_SLOPES = (0.5, 2.0)  # of a calibration of moments that says something about moments
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -63,6 +65,7 @@ class SavedModel:
     quick: OnnxNet | None = None  # answers windows that follow each other, on the CPU
     denoise: str | Path | None = None  # what it saw was denoised by: "gate", or the folder of a U-Net
     by_trace: bool = False  # a window's answer is the trace's highest within it
+    regions: RegionHead | None = None  # names regions of interest
 
     def __post_init__(self):
         maps = [[self.calibration[label][key] for label in self.labels] for key in ("slope", "intercept", "position_slope", "position_intercept")]
@@ -77,6 +80,23 @@ class SavedModel:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.profile.labels
+
+    @property
+    def says_when(self) -> tuple[str, ...]:
+        """Labels of which it tells moments, not only windows.
+
+        One that is judged by its trace was trained moment by moment. Another one was, of a label, if its moments were calibrated by themselves and the slope came out near
+        one: trained on whole clips, moments are the clip's answer once more, and the slope flattens (0.2) or runs away (58).
+        """
+        if self.by_trace:
+            return self.labels
+        low, high = MOMENT_SLOPES
+
+        def tells(c: dict) -> bool:
+            own = (c["position_slope"], c["position_intercept"]) != (c["slope"], c["intercept"])
+            return getattr(self.net, "tiles", 1) > 1 and own and low <= c["position_slope"] <= high
+
+        return tuple(label for label in self.labels if tells(self.calibration[label]))
 
     def to(self, device: str) -> "SavedModel":
         """Move the network, e.g. to "cuda"; predictions are still given back as numpy."""
@@ -206,7 +226,40 @@ def load_model(model: str | Path | None = None, profile: str = "beluga") -> Save
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"{folder}: weights and architecture do not fit ({reason}); copy the folder again or train again") from None
     return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, quick=_quick(folder, info), denoise=_denoise(folder, info),
-                      by_trace=info.get("by_trace", False))
+                      by_trace=info.get("by_trace", False), regions=_regions(folder, info))
+
+
+def save_regions(folder: str | Path, head: RegionHead, roi_bands: tuple) -> str:
+    """Put a region head, and the ROI bands whose regions it names, into a saved model; return its new model id.
+
+    Raises
+    ------
+    BadModel
+        where no model is there.
+    """
+    folder = find_folder(folder)
+    info = read_info(folder)
+    weights = weights_of(folder)
+    weights |= {PREFIX + name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in head.arrays.items()}
+    save_file(weights, folder / "model.safetensors")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
+    info["model_id"] = f"{info['model_id'].rsplit('-', 1)[0]}-{digest}"
+    info["regions"] = head.to_info()
+    info["profile"]["roi_bands"] = [dict(band) for band in roi_bands]
+    for label, limit in head.thresholds.items():
+        info["thresholds"][label]["region"] = limit
+    (folder / "model.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+    return info["model_id"]
+
+
+def _regions(folder: Path, info: dict) -> RegionHead | None:
+    """The region head, if the model has one."""
+    if "regions" not in info:
+        return None
+    try:
+        return RegionHead.from_info(info["regions"], {name: value.numpy() for name, value in all_weights(folder).items() if name.startswith(PREFIX)})
+    except (KeyError, ValueError) as error:
+        raise BadModel(f"{folder}: its region head is not whole ({error}); copy the folder again, or run python -m training.regions {folder}") from None
 
 
 def save_int8(path: Path, model: SavedModel) -> None:
@@ -241,7 +294,7 @@ def load_int8(path: Path) -> SavedModel:
         net = Int8Net(path, positions_of(profile.window_frames))
     except Exception as error:  # of the ONNX runtime, whose errors have no common base
         raise BadModel(f"{path}: cannot be read as ONNX ({str(error).splitlines()[0][:120]}); copy the folder again") from None
-    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, denoise=_denoise(folder, info))
+    return SavedModel(net, profile, info["thresholds"], info["calibration"], info["model_id"], info, denoise=_denoise(folder, info), regions=_regions(folder, info))
 
 
 def _keep_denoiser(source: Path, target: Path) -> str:
@@ -296,6 +349,11 @@ def read_info(folder: Path) -> dict:
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a saved network, without those of its region head. BadModel as for `all_weights`."""
+    return {name: value for name, value in all_weights(folder).items() if not name.startswith(PREFIX)}
+
+
+def all_weights(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a saved model. BadModel, with how to make them again, where they are not kept with the code, or damaged."""
     path = folder / "model.safetensors"
     if not path.exists():
