@@ -21,10 +21,10 @@ and single snaps as transients.
 
 Signal-to-noise ratio (`snr_db`): the call's energy over that of the noise in the call's own
 time-frequency extent, the STFT cells (10.7 ms by 94 Hz) that hold 95 % of its energy. For click
-trains: both above 25 kHz, the power of the millisecond of a click's peak (median over the clicks)
-over the noise's mean power. Transients do not count as noise. `start_s` and `end_s` lie where the
-power over 3 ms has fallen 20 dB below its peak; `low_hz` and `high_hz` hold 5 to 95 % of the energy
-of the call alone.
+trains: both above 25 kHz, the power of the train's strongest millisecond over the noise's mean
+power (most clicks of a train are weaker, by up to 16 dB). Transients do not count as noise.
+`start_s` and `end_s` lie where the power over 3 ms has fallen 20 dB below its peak; `low_hz` and
+`high_hz` hold 5 to 95 % of the energy of the call alone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ COLUMNS = [  # those of soundscape/truth.py
 ]  # fmt: skip
 RATE_HZ, SERIAL, SENSITIVITY_DB = 192_000, "6872", -177.6
 AUDIBLE_DB, DIPHONIC_SHARE = 6.0, 0.5
-CELL, CELL_HOP = 2048, 1024
 CLICKS_FROM_HZ = 25e3
 KINDS = (0.3, 0.2, 0.25, 0.25)  # share of LABELS among the calls that start alone
 COMPANION = 0.35  # of whistles have a pulsed call beside them
@@ -226,37 +225,43 @@ def transients(
     return out
 
 
-def cells(sound: np.ndarray) -> np.ndarray:
-    """Power in STFT cells (frames, bins) of a piece of sound, any scale."""
-    padded = np.pad(sound, (CELL // 2, CELL))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, CELL)[::CELL_HOP]
-    return np.abs(np.fft.rfft(frames * np.hanning(CELL), axis=1)) ** 2
+def cells(sound: np.ndarray, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Power in STFT cells (frames, bins), 10.7 ms by 94 Hz, of a piece of sound, any scale."""
+    n = cell_samples(rate_hz)
+    padded = np.pad(sound, (n // 2, n))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n)[:: n // 2]
+    return np.abs(np.fft.rfft(frames * np.hanning(n), axis=1)) ** 2
+
+
+def cell_samples(rate_hz: int) -> int:
+    """Samples (even) in a cell's 10.7 ms."""
+    return 2 * round(rate_hz * 1024 / 192_000)
 
 
 def snr_db(call: Call, around: np.ndarray, rate_hz: int = RATE_HZ) -> float:
     """Signal-to-noise ratio of a call in noise of the same length (see the head of this module)."""
     if call.clicks is not None:
-        sos, ms = (
-            butter(4, CLICKS_FROM_HZ, "highpass", fs=rate_hz, output="sos"),
-            int(rate_hz / 1000),
-        )
+        sos = butter(4, CLICKS_FROM_HZ, "highpass", fs=rate_hz, output="sos")
+        ms = int(rate_hz / 1000)
         power = uniform_filter1d(sosfilt(sos, call.sound) ** 2, ms, mode="constant")
-        peaks = [power[max(at - ms, 0) : at + ms].max() for at in call.clicks]
-        return float(10 * np.log10(np.median(peaks) / np.mean(sosfilt(sos, around) ** 2)))
-    power = cells(call.sound)
+        return float(10 * np.log10(power.max() / np.mean(sosfilt(sos, around) ** 2)))
+    power = cells(call.sound, rate_hz)
     order = np.argsort(power, axis=None)[::-1]
     energy = np.cumsum(power.ravel()[order])
     count = int(np.searchsorted(energy, 0.95 * energy[-1])) + 1
-    return float(10 * np.log10(energy[count - 1] / cells(around).ravel()[order[:count]].sum()))
+    return float(
+        10 * np.log10(energy[count - 1] / cells(around, rate_hz).ravel()[order[:count]].sum())
+    )
 
 
 def bounds(sound: np.ndarray, rate_hz: int = RATE_HZ) -> tuple[float, float, float, float]:
     """start_s, end_s, low_hz, high_hz of a call alone (see the head of this module)."""
     power = uniform_filter1d(sound**2, int(0.003 * rate_hz), mode="constant")
     loud = np.flatnonzero(power >= 0.01 * power.max())
-    energy = np.cumsum(cells(sound).sum(axis=0))
-    low, high = np.searchsorted(energy, [0.05 * energy[-1], 0.95 * energy[-1]])
-    return loud[0] / rate_hz, (loud[-1] + 1) / rate_hz, low * rate_hz / CELL, high * rate_hz / CELL
+    energy = np.cumsum(cells(sound, rate_hz).sum(axis=0))
+    bin_hz = rate_hz / cell_samples(rate_hz)
+    low, high = np.searchsorted(energy, [0.05 * energy[-1], 0.95 * energy[-1]]) * bin_hz
+    return loud[0] / rate_hz, (loud[-1] + 1) / rate_hz, low, high
 
 
 def recording(
