@@ -1,6 +1,6 @@
 """A picture's background of half a minute, and the contrast that a model sees: dB above that background.
 
-Time is cut into segments of SEGMENT_S, counted from the recording's start. A segment's level in a column is the median of the
+Time is cut into segments of SEGMENT_S, counted from the recording's start. A segment's level in a column is the lower quartile of the
 power there, taken over short means (bands) or blocks (crest); the background in a segment is the median level of the segments
 within REACH on either side. It follows a passing boat and forgets a call; a constant gain or a hydrophone's colour is gone. A
 recording shorter than CLIP_S is a clip, cut around a call perhaps: there one low quantile of all of it is the background.
@@ -23,6 +23,7 @@ from spectrogram.profile import Profile
 
 KINDS = ("background", "pcen")
 SEGMENT_S = 2
+SEGMENT_QUANTILE = 0.25  # of the power within a segment: calls that fill most of it are not its level
 REACH = 7  # segments on either side
 CLIP_S = 10
 CLIP_QUANTILE = 0.2
@@ -44,7 +45,7 @@ def segment_frames(profile: Profile) -> int:
     return int(frames)
 
 
-def segment_levels(picture_db: np.ndarray, profile: Profile, size: int, quantile: float = 0.5) -> np.ndarray:
+def segment_levels(picture_db: np.ndarray, profile: Profile, size: int, quantile: float = SEGMENT_QUANTILE) -> np.ndarray:
     """(segments, columns) dB of a picture (frames, columns), segments of `size` frames; the last one may be short.
 
     NaN where a column is masked. All columns of the crest have one level.

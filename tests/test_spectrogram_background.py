@@ -53,8 +53,8 @@ def test_noise_lies_at_the_background_and_a_call_stands_out_by_its_snr():
     picture = noise_db(60)
     picture[30 * RATE:31 * RATE, 40:44] = 60 + 25
     contrast = contrast_db(picture, PROFILE)
-    assert abs(np.median(contrast[:, :PROFILE.n_bands])) < 1.5
-    assert abs(np.median(contrast[30 * RATE:31 * RATE, 40:44]) - 25) < 4  # the mean of dB of noise lies 2.5 dB under its mean power
+    assert abs(np.median(contrast[:, :PROFILE.n_bands])) < 2.5  # the background is a lower quartile
+    assert abs(np.median(contrast[30 * RATE:31 * RATE, 40:44]) - 25) < 5  # the mean of dB of noise lies 2.5 dB under its mean power
 
 
 def test_a_call_that_fills_most_of_a_clip_is_not_its_background():
