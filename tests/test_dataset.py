@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from preprocessing.dataset import DataSet, build_dataset, targets, window_rows
+from spectrogram.background import contrast_db
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import load_profile
 
@@ -84,9 +85,9 @@ def test_the_stored_picture_is_the_one_inference_makes(built):
     generator = SpectrogramGenerator(PROFILE)
     for row in recordings.itertuples():
         rows = data.rows(recording=row.recording)
-        whole = generator.picture(row.path)
+        whole = contrast_db(generator.picture(row.path), PROFILE)
         stored = data.windows(rows)
-        assert stored.dtype == np.float32 and stored.shape == (len(rows), 192, 96)
+        assert stored.dtype == np.float32 and stored.shape == (len(rows), 192, PROFILE.n_columns)
         for k, start in enumerate(rows["start_frame"]):
             np.testing.assert_array_equal(stored[k], whole[start:start + 192])
 

@@ -99,7 +99,7 @@ def test_the_footer_names_it_and_debug_shows_it(path, tmp_path):
     recording, generator = Recording(path), SpectrogramGenerator("beluga")
     _, pictures = seen(path, denoise="gate", workers=1)
     passage = passage_picture(generator, recording, Gate(), 18.0, 22.0)
-    assert passage.shape == (4 * 192, 96) and np.nanmedian(np.abs(passage[:192] - pictures[36])) < 0.5  # window 36 begins at 18 s
+    assert passage.shape == (4 * 192, 100) and np.nanmedian(np.abs(passage[:192] - pictures[36])) < 0.5  # window 36 begins at 18 s
 
 
 def test_a_model_of_denoised_sound_brings_its_denoiser_and_refuses_another(path, unet, tmp_path):

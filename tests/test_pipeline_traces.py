@@ -6,6 +6,7 @@ import torch
 
 from pipeline import run_pipeline_single_audio
 from preprocessing.dataset import build_dataset
+from spectrogram.background import contrast_db
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.picture import normalise
 from spectrogram.profile import load_profile
@@ -124,7 +125,7 @@ def test_what_the_model_sees_in_use_is_what_it_saw_in_training_bit_for_bit(rate,
         for k, window in enumerate(stored):  # one by one, as the training room takes them
             np.testing.assert_array_equal(inputs[k].view(np.uint32), normalise(window, PROFILE).view(np.uint32))
     else:
-        np.testing.assert_array_equal(seen[0, :int(seconds * 192)], SpectrogramGenerator(PROFILE).picture(path)[:int(seconds * 192)])
+        np.testing.assert_array_equal(seen[0, :int(seconds * 192)], contrast_db(SpectrogramGenerator(PROFILE).picture(path), PROFILE)[:int(seconds * 192)])
 
 
 def test_windows_judged_by_the_trace_are_the_same_in_training_and_in_use(tmp_path):

@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spectrogram.background import contrast_db
 from spectrogram.picture import normalise
 from spectrogram.profile import load_profile
 from tests.signals import Sound, white_noise
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def profile():
     """The beluga's with the normalisation of each half second by itself."""
     return kind(load_profile("beluga"), kind="mean", tile_s=0.5, scale_db=20, low=-2, high=4, masked=-2)
@@ -74,11 +75,12 @@ def test_wholly_masked_window_is_fill(profile):
 
 
 def test_gain_of_a_recording_does_not_reach_the_model(profile, generator):
-    """The same sound 20 dB quieter, and the same on another hydrophone, give the same input."""
+    """The same sound 20 dB quieter, and the same on another hydrophone, give the same input; with contrast too."""
     x = white_noise(192000, 1)
     pictures = [next(generator.stream(Sound(*args))).picture_db[:, :profile.n_bands] for args in ((x, 192000, -170.0), (x * np.float32(0.1), 192000, -170.0), (x, 192000, -190.0))]
-    inputs = [normalise(p, profile) for p in pictures]
-    assert np.abs(inputs[1] - inputs[0]).max() < 1e-4 and np.abs(inputs[2] - inputs[0]).max() < 1e-4
+    for seen in (profile, load_profile("beluga")):
+        inputs = [normalise(contrast_db(p, seen), seen) for p in pictures]
+        assert np.abs(inputs[1] - inputs[0]).max() < 1e-4 and np.abs(inputs[2] - inputs[0]).max() < 1e-4
 
 
 def test_other_kinds(profile, windows):

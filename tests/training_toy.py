@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.dataset import DataSet, build_dataset
+from spectrogram.background import has_contrast
 from spectrogram.profile import Profile, load_profile
 
 PROFILE = load_profile("beluga")
@@ -21,7 +22,8 @@ def toy_dataset(folder: Path, seed: int = 0, files: int = 6, seconds: int = 20, 
     (folder / "pictures").mkdir(parents=True)
     for n in range(files):
         name = f"r{n}.wav"
-        picture = (60 + 3 * rng.standard_normal((seconds * 192, 96))).astype(np.float32)
+        noise_db = 0 if has_contrast(profile) else 60
+        picture = (noise_db + 3 * rng.standard_normal((seconds * 192, profile.n_columns))).astype(np.float32)
         for label, (bands, duration_s) in SHAPES.items():
             for start_s in rng.uniform(0, seconds - duration_s, 1 if label == "Boat" else 5):
                 first, last = int(start_s * 192), int((start_s + duration_s) * 192)

@@ -248,7 +248,8 @@ def added(batch: Batch, chosen: np.ndarray, partner: np.ndarray, gain_db: np.nda
     the window itself has ended, nothing of its partner is asked for.
     """
     one, other = batch.picture_db[chosen], batch.picture_db[partner] + gain_db.astype(np.float32)[:, None, None]
-    other = np.where(np.isnan(other) & np.isfinite(other).any(axis=1, keepdims=True), SILENT_DB, other)
+    ended_other = np.isnan(other) & np.isfinite(other).any(axis=1, keepdims=True)
+    other = np.where(ended_other, SILENT_DB, other)
     with np.errstate(invalid="ignore"):  # of what is masked
         both = np.logaddexp(one * np.float32(np.log(10) / 10), other * np.float32(np.log(10) / 10)) * np.float32(10 / np.log(10))
     common = recorded(both, profile)
@@ -265,7 +266,7 @@ def added(batch: Batch, chosen: np.ndarray, partner: np.ndarray, gain_db: np.nda
     lost = [np.where(left < how.audible_db, np.nan, 0).astype(np.float32) for left in (left_one, left_other)]
     window[chosen] = np.where(gone, np.float32(np.nan), either(still(batch.window[chosen], lost[0]), still(their_window, lost[1])))
     position[chosen] = np.where(gone[..., None], np.float32(np.nan), either(still(batch.position[chosen], lost[0][..., None]), still(their_position, lost[1][..., None])))
-    picture[chosen] = both - background_rise_db(gain_db, profile)
+    picture[chosen] = both - np.where(ended_other, np.float32(0), background_rise_db(gain_db, profile))
     snr_db[chosen] = np.fmax(left_one, left_other)
     return replace(batch, picture_db=picture, window=window, position=position, snr_db=snr_db, nyquist_hz=nyquist_hz)
 
