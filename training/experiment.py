@@ -26,7 +26,7 @@ from training.false_alarms import NONE, noise_verdict
 from training.fit import FitSettings, fit
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
-from training.saved import SavedModel, find_folder, save_model, weights_of
+from training.saved import SavedModel, find_folder, save_model, save_regions, weights_of
 from training.real_noise import backgrounds_of, noise_key, noise_of, noise_summary, share_of_noise, truth_of
 from training.spec import Experiment
 from training.thresholds import choose, choose_by_false_alarms, reliability
@@ -137,6 +137,18 @@ def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str,
     return replace(raw, thresholds=chosen, calibration=calibration)
 
 
+def with_regions(model: SavedModel, data: DataSet) -> SavedModel:
+    """The model with a region head (`training.regions`) fitted on the training split, its thresholds chosen on validation; itself where it does not
+    answer moment by moment, or its profile has no regions."""
+    if not model.by_trace or not model.profile.roi_bands:
+        return model
+    from training.regions import fit_regions
+
+    head = fit_regions(model, data)
+    thresholds = {label: values | ({"region": head.thresholds[label]} if label in head.thresholds else {}) for label, values in model.thresholds.items()}
+    return replace(model, regions=head, thresholds=thresholds)
+
+
 def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.DataFrame, dict]:
     """Test windows with the baseline's probabilities, and its thresholds: trained, chosen and tested on the same splits as the network."""
     rows = {"train": data.rows(split="train"), "validation": in_use(data.rows(split="validation")), "test": judged_rows(data.manifest, "test")}
@@ -221,6 +233,7 @@ def save_experiment(folder: str | Path, net: torch.nn.Module, model: SavedModel,
                "recordings": {split: int(part["recording"].nunique()) for split, part in manifest.groupby("split")},
                "hours": {split: round(float(part.groupby("recording")["duration_s"].first().sum()) / 3600, 3) for split, part in manifest.groupby("split")}}
     model_id = save_model(folder, net, model.profile, model.thresholds, model.calibration, summary, by_trace=model.by_trace)
+    model_id = save_regions(folder, model.regions, model.profile.roi_bands) if model.regions else model_id
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(json_ready(metrics), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "parameters.yaml").write_text(yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
