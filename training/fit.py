@@ -7,6 +7,7 @@ have: the order of windows, their augmentation and the dropout depend on seed, e
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ from training.data import WindowSet, balanced, loader
 from training.devices import alike, gathered, shared, trainer_flags
 from training.losses import call_loss
 from training.metrics import average_precision
+
+
+# oneDNN's AVX-512 kernels for the backward pass of channels-last convolutions write beyond their memory on some processors (torch 2.11.0: the process
+# dies); those for AVX2 do not, are no slower here, and give the same weights on every processor. Read at the first convolution, so set before it.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
 @dataclass(frozen=True)
