@@ -10,15 +10,8 @@ import pytest
 from spectrogram.profile import load_profile
 from training.descriptors import count_of
 from training.spec import BadExperiment
-from training.species_experiment import (
-    EXPERIMENTS,
-    METHODS,
-    group_of,
-    metrics_of,
-    read_species_experiment,
-    ridge,
-    source_folds,
-)
+from training.species_experiment import EXPERIMENTS, METHODS, metrics_of, read_species_experiment
+from training.species_fit import group_of, ridge, source_folds
 from training.species_score import (
     MOST_WINDOWS,
     ROOT,

@@ -33,7 +33,7 @@ def species_card(scorer, question: str, predictions: pd.DataFrame, metrics: dict
         "",
         "## Sources that were not trained on",
         "",
-        f"{len(judged)} clips, {judged['source'].nunique()} sources, each out in turn. "
+        f"{len(judged)} clips, {judged['source'].nunique()} sources, left out in five folds. "
         "**Belugas come from two sources only**: when one is judged, the other one and simulated "
         "calls are all that was learnt from. A clip passes when a window of it does. Intervals "
         "(95 %) are over sources.",

@@ -199,7 +199,7 @@ def background_of(picture_db: np.ndarray, first: int, last: int, rate_hz: float)
     """(bands,) background of the frames [first, last): a low percentile within 15 s around."""
     context = int(CONTEXT_S * rate_hz)
     around = picture_db[max(first - context, 0) : last + context]
-    recorded = around[np.isfinite(around).all(axis=1)]
+    recorded = around[np.isfinite(around).any(axis=1)]
     recorded = recorded[:: max(1, len(recorded) // BACKGROUND_FRAMES)]
     if not len(recorded):
         return np.full(picture_db.shape[1], np.nan, np.float32)
