@@ -17,6 +17,7 @@ from training.species_score import (
     ROOT,
     BadSpeciesModel,
     SpeciesScorer,
+    background_of,
     describe,
     front_end_of,
     window_starts,
@@ -93,6 +94,13 @@ def test_a_slower_recording_is_judged_by_fewer_bands_and_what_is_not_known_is_mi
     high = scorer.judge(passage(seed=95), 10.0, 11.0, low_hz=25000.0)
     assert np.isnan(high.score) and high.passes and not high.out_of_domain
     assert np.isnan(scorer.score(passage(2.0), 5.0, 6.0))  # beyond the passage
+
+
+def test_a_slower_recordings_background_is_that_of_the_bands_it_has():
+    picture = passage(3.0)[:, :24]
+    picture[:, 14:] = np.nan
+    background = background_of(picture, 100, 200, RATE)
+    assert np.isfinite(background[:14]).all() and np.isnan(background[14:]).all()
 
 
 def test_sound_unlike_all_that_was_trained_on_is_out_of_domain(scorer):

@@ -2,8 +2,8 @@
 
 Learns from the shared real clips (`preprocessing.sea_clips`, the training sites alone, animals by
 source) and from simulated belugas and empty seas, half of them over real noise of the training
-sites. Belugas are weak positives: every window of such a clip counts as one. Judged with
-source out in turn; the two sources of belugas are never both left out. Beside it, on the same folds
+sites. Belugas are weak positives: every window of such a clip counts as one. Judged on sources left
+out, in folds; the two sources of belugas are never left out together. Beside it, on the same folds
 and with the same scale: logistic regression on mel statistics. The row-wise figure is the leak it
 is.
 
