@@ -25,10 +25,10 @@ from spectrogram.recording import BadRecording
 from training.evaluate import call_labels, evaluate_windows
 from training.event_verdict import event_verdict
 from training.metrics import bootstrap, judge_events, union
+from training.species_score import PASS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "output" / "sea"
-PASS = 0.5  # `species_score` from which an event is taken for the species
 MIX_EDGES_DB = (5, 10, 15, 20, 25)
 
 
@@ -75,8 +75,9 @@ def _joined(parts) -> pd.DataFrame:
 
 
 def passing(events: pd.DataFrame):
-    """Events whose `species_score` passes, or None where there is no such column."""
-    return events[events["species_score"] >= PASS] if "species_score" in events else None
+    """Events that pass: `species_score` from `PASS`, or missing, since nothing is known against
+    them. None where there is no such column."""
+    return events[~(events["species_score"] < PASS)] if "species_score" in events else None
 
 
 def real(sea: Sea) -> dict:

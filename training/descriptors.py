@@ -17,8 +17,8 @@ spectra of natural sounds and ethological theories of auditory processing, JASA 
 """
 from __future__ import annotations
 
-import torch
-from torch.nn import functional as F
+import numpy as np
+from scipy.fft import fft2
 
 GROUPS = 8
 LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -26,6 +26,7 @@ FRAMES, TIME_EDGES = 128, (0, 1, 2, 4, 7, 12, 20, 33, 65)  # of the modulation s
 BAND_EDGES = {64: (0, 1, 2, 3, 5, 8, 13, 21, 33), 128: (0, 1, 2, 4, 7, 12, 20, 33, 65)}  # the same across bands, for pictures of up to so many
 MOST_BANDS = max(BAND_EDGES)
 FLOOR = 0.01      # dB^2
+NEIGHBOURS = 4    # bands on either side of a peak that are its surroundings
 
 
 def parts_of(n_bands: int) -> dict[str, int]:
@@ -38,8 +39,8 @@ def count_of(n_bands: int) -> int:
     return sum(parts_of(n_bands).values())
 
 
-def descriptors(picture_db: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Numbers that describe windows.
+def descriptors(picture_db, seen):
+    """Numbers that describe windows. Needs no torch; tensors are answered with a tensor.
 
     Parameters
     ----------
@@ -50,75 +51,88 @@ def descriptors(picture_db: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     -------
     (batch, `count_of(bands)`) float32
     """
-    count = seen.sum(1).clamp(min=1).float()
+    if not isinstance(picture_db, np.ndarray):
+        import torch
+
+        return torch.from_numpy(descriptors(picture_db.cpu().numpy(), seen.cpu().numpy()))
+    count = np.maximum(seen.sum(1), 1).astype(np.float32)
     here = seen[:, :, None]
-    x = torch.where(here, picture_db, 0.0)
-    x = torch.where(here, x - (x.sum((1, 2)) / (count * x.shape[2]))[:, None, None], 0.0)
+    x = np.where(here, picture_db, np.float32(0))
+    x = np.where(here, x - (x.sum((1, 2)) / (count * x.shape[2]))[:, None, None], np.float32(0))
     mean = x.sum(1) / count[:, None]
-    away = torch.where(here, x - mean[:, None], 0.0)
-    deviation = (away.square().sum(1) / count[:, None]).sqrt()
-    return torch.cat([mean, deviation, modulation(away, count), tones(x, seen, count), contrast(x, seen, count)], dim=1)
+    away = np.where(here, x - mean[:, None], np.float32(0))
+    deviation = np.sqrt(np.square(away).sum(1) / count[:, None])
+    parts = [mean, deviation, modulation(away, count), tones(x, seen, count), contrast(x, seen, count)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def quantiles(x: torch.Tensor, seen: torch.Tensor, shares: tuple) -> torch.Tensor:
+def quantiles(x: np.ndarray, seen: np.ndarray, shares: tuple) -> np.ndarray:
     """Quantiles over the frames that were recorded, between neighbours by straight lines: (batch, frames, ...) -> (batch, shares, ...)."""
-    ordered = torch.where(seen.reshape(*seen.shape, *[1] * (x.dim() - 2)), x, torch.inf).sort(dim=1).values
-    at = (seen.sum(1).clamp(min=1)[:, None] - 1) * torch.tensor(shares, dtype=torch.float32)
-    low, part = at.floor().long(), at - at.floor()
-    low, high, part = (v.reshape(*v.shape, *[1] * (x.dim() - 2)).expand(*v.shape, *x.shape[2:]) for v in (low, at.ceil().long(), part))
-    below, above = ordered.gather(1, low), ordered.gather(1, high)
-    return below + part * (above - below)
+    ordered = np.sort(np.where(seen.reshape(*seen.shape, *[1] * (x.ndim - 2)), x, np.inf), axis=1)
+    at = (np.maximum(seen.sum(1), 1)[:, None] - 1) * np.array(shares, np.float32)
+    low, part = np.floor(at).astype(int), (at - np.floor(at)).astype(np.float32)
+    low, high, part = (v.reshape(*v.shape, *[1] * (x.ndim - 2)) for v in (low, np.ceil(at).astype(int), part))
+    below, above = np.take_along_axis(ordered, low, 1), np.take_along_axis(ordered, high, 1)
+    with np.errstate(invalid="ignore"):  # of windows without a frame, whose answers are not used
+        return below + part * (above - below)
 
 
-def tones(x: torch.Tensor, seen: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+def tones(x: np.ndarray, seen: np.ndarray, count: np.ndarray) -> np.ndarray:
     """(batch, frames, bands) dB -> (batch, 42)."""
-    here, n_bands = seen[:, :, None], x.shape[2]
-    excess = torch.where(here, x - quantiles(x, seen, (0.2,)), 0.0)
-    peaks = excess - F.avg_pool1d(excess, 9, 1, 4)
-    top, where = peaks.max(dim=2)
+    here, n_bands, zero = seen[:, :, None], x.shape[2], np.float32(0)
+    excess = np.where(here, x - quantiles(x, seen, (0.2,)), zero)
+    peaks = excess - surroundings(excess)
+    top, where = peaks.max(axis=2), peaks.argmax(axis=2)
     strong = (top > quantiles(top, seen, (0.7,))) & seen
-    place = F.one_hot((where * 12).div(n_bands, rounding_mode="floor").clamp(max=11), 12) * strong[:, :, None]
-    place = place.sum(1) / strong.sum(1).clamp(min=1)[:, None]
+    place = np.minimum(where * 12 // n_bands, 11)[:, :, None] == np.arange(12)
+    place = (place & strong[:, :, None]).sum(1) / np.maximum(strong.sum(1), 1)[:, None]
     both = seen[:, 1:] & seen[:, :-1]
-    jump = torch.where(both, (where[:, 1:] - where[:, :-1]).abs().float(), 0.0)
-    near = ((jump <= 1) & both).sum(1) / both.sum(1).clamp(min=1)
-    jumps = torch.where(both.any(1)[:, None], quantiles(jump, both, (0.25, 0.5, 0.75)).nan_to_num(posinf=0.0), 0.0)
-    six = torch.where(here, peaks.topk(6, dim=2).values, 0.0).sum(1) / count[:, None]
+    jump = np.where(both, np.abs(where[:, 1:] - where[:, :-1]), 0).astype(np.float32)
+    near = ((jump <= 1) & both).sum(1) / np.maximum(both.sum(1), 1)
+    jumps = np.where(both.any(1)[:, None], np.nan_to_num(quantiles(jump, both, (0.25, 0.5, 0.75)), posinf=0.0), zero)
+    six = np.sort(peaks, axis=2)[:, :, :-7:-1]
+    six = np.where(here, six, zero).sum(1) / count[:, None]
     level = excess.mean(2)
-    centred = torch.where(seen, level - (level.sum(1) / count)[:, None], 0.0)
-    power = centred.square().sum(1)
-    echo = torch.stack([(centred[:, lag:] * centred[:, :-lag]).sum(1) / (power + 1e-6) for lag in LAGS], dim=1)
-    return torch.cat([place, quantiles(top, seen, (0.1, 0.5, 0.75, 0.9, 0.98)), jumps, near[:, None], six, quantiles(level, seen, (0.1, 0.5, 0.9, 0.98)),
-                      (power / count).sqrt()[:, None], echo], dim=1)
+    centred = np.where(seen, level - (level.sum(1) / count)[:, None], zero)
+    power = np.square(centred).sum(1)
+    echo = np.stack([(centred[:, lag:] * centred[:, :-lag]).sum(1) / (power + 1e-6) for lag in LAGS], axis=1)
+    return np.concatenate([place, quantiles(top, seen, (0.1, 0.5, 0.75, 0.9, 0.98)), jumps, near[:, None], six, quantiles(level, seen, (0.1, 0.5, 0.9, 0.98)),
+                           np.sqrt(power / count)[:, None], echo], axis=1)
 
 
-def contrast(x: torch.Tensor, seen: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+def surroundings(x: np.ndarray) -> np.ndarray:
+    """Mean over nine bands around each, zeros beyond the rims: (batch, frames, bands)."""
+    padded = np.pad(x, ((0, 0), (0, 0), (NEIGHBOURS, NEIGHBOURS)))
+    return sum(padded[:, :, k:k + x.shape[2]] for k in range(2 * NEIGHBOURS + 1)) / np.float32(2 * NEIGHBOURS + 1)
+
+
+def contrast(x: np.ndarray, seen: np.ndarray, count: np.ndarray) -> np.ndarray:
     """(batch, frames, bands) dB -> (batch, 3 * GROUPS)."""
     edges = [int(k * x.shape[2] / GROUPS) for k in range(GROUPS + 1)]
     out = []
     for low, high in zip(edges[:-1], edges[1:]):
-        ordered = x[:, :, low:high].sort(dim=2).values
-        c = torch.where(seen, ordered[:, :, -2:].mean(2) - ordered[:, :, :2].mean(2), 0.0)
+        ordered = np.sort(x[:, :, low:high], axis=2)
+        c = np.where(seen, ordered[:, :, -2:].mean(2) - ordered[:, :, :2].mean(2), np.float32(0))
         mean = c.sum(1) / count
-        deviation = (torch.where(seen, c - mean[:, None], 0.0).square().sum(1) / count).sqrt()
+        deviation = np.sqrt(np.square(np.where(seen, c - mean[:, None], np.float32(0))).sum(1) / count)
         out += [mean, deviation, quantiles(c, seen, (0.9,))[:, 0]]
-    return torch.stack(out, dim=1)
+    return np.stack(out, axis=1)
 
 
-def modulation(away: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+def modulation(away: np.ndarray, count: np.ndarray) -> np.ndarray:
     """(batch, frames, bands) dB with each band's mean taken off, 0 where not recorded -> (batch, 120)."""
     size = min(most for most in BAND_EDGES if most >= away.shape[2])
-    power = torch.fft.fft2(away, (FRAMES, size)).abs().square()[:, :FRAMES // 2 + 1] / (count * away.shape[2])[:, None, None]
+    power = np.square(np.abs(fft2(away, (FRAMES, size), axes=(1, 2))))[:, :FRAMES // 2 + 1] / (count * away.shape[2])[:, None, None]
     half = size // 2
     rising = power[:, :, :half + 1]
     falling = power[:, :, [0, *range(size - 1, half - 1, -1)]]
     one, other = fields(rising, BAND_EDGES[size]), fields(falling, BAND_EDGES[size])
-    both = torch.log10(one + other + FLOOR)
-    turn = torch.log10((one + FLOOR) / (other + FLOOR))[:, :, 1:]
-    return torch.cat([both.flatten(1), turn.flatten(1)], dim=1)
+    both = np.log10(one + other + FLOOR)
+    turn = np.log10((one + FLOOR) / (other + FLOOR))[:, :, 1:]
+    return np.concatenate([both.reshape(len(both), -1), turn.reshape(len(turn), -1)], axis=1)
 
 
-def fields(power: torch.Tensor, edges: tuple) -> torch.Tensor:
+def fields(power: np.ndarray, edges: tuple) -> np.ndarray:
     """Mean of a modulation spectrum (batch, 65, 33 or 65) in 8 by 8 fields, `edges` across bands."""
-    rows = torch.stack([power[:, i:j].mean(1) for i, j in zip(TIME_EDGES[:-1], TIME_EDGES[1:])], dim=1)
-    return torch.stack([rows[:, :, i:j].mean(2) for i, j in zip(edges[:-1], edges[1:])], dim=2)
+    rows = np.stack([power[:, i:j].mean(1) for i, j in zip(TIME_EDGES[:-1], TIME_EDGES[1:])], axis=1)
+    return np.stack([rows[:, :, i:j].mean(2) for i, j in zip(edges[:-1], edges[1:])], axis=2)
