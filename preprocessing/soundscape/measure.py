@@ -137,6 +137,11 @@ def click_crests(call: np.ndarray, click_s: np.ndarray, sample_rate_hz: int) -> 
     return np.array([high[a : max(b, a + 1)].max() for a, b in zip(at, stop)])
 
 
+def heard_clicks(power: np.ndarray, median: float, decile: float) -> np.ndarray:
+    """Which clicks (clicks,) bool stand above the noise, whose crests have this median and ninth decile; all in µPa²."""
+    return power >= max(median * 10 ** (HEARD_CREST_DB / 10), decile * 10**0.2)
+
+
 def train_spans(click_s: np.ndarray, heard: np.ndarray) -> list[tuple[int, int, bool]]:
     """Stretches of a train, (first, past the last click, whether it is heard).
 

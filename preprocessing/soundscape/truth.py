@@ -171,7 +171,7 @@ def _crest_spans(call, click_s, start_s, sample_rate_hz, noise, nyquist_hz) -> l
     if not median > 0:
         return []
     power = measure.click_crests(call, click_s, sample_rate_hz)
-    heard = power >= max(median * 10 ** (measure.HEARD_CREST_DB / 10), decile * 10**0.2)
+    heard = measure.heard_clicks(power, median, decile)
     spans = []
     for first, stop, audible in measure.train_spans(click_s, heard):
         which = heard[first:stop] if audible else np.ones(stop - first, dtype=bool)
