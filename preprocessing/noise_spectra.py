@@ -20,11 +20,19 @@ from preprocessing.soundscape.background import held_band_hz
 CENTRES_HZ = 1000 * 10 ** (np.arange(-10, 14) / 10)  # 100 Hz to 20 kHz
 PERCENTILES = (5, 25, 50, 75, 95)
 REFERENCE_HZ = (1e3, 10e3)
+TRAINING_SITES = ("CI", "GR")  # of SanctSound, and the passages of ships: those that training hears
+TRAINING_SHIPS = (
+    "Passengership_12", "Passengership_16", "Passengership_17", "Passengership_5", "Passengership_6",
+    "Tanker_10", "Tanker_14", "Tanker_19",
+)  # fmt: skip
 ANIMALS = ("whale", "dolphin", "minke", "odontocete", "sealion")  # in a clip's name of its sound
 
 
-def training_noise(shared: str | Path, sites: tuple[str, ...] = ("CI", "GR"), ships: tuple[str, ...] = ()) -> list[Path]:
-    """Clips of noise in `shared/data`: SanctSound of these sites, of no whale, seal or dolphin and without added gain, and these passages of ships."""
+def training_noise(shared: str | Path, sites: tuple[str, ...] = TRAINING_SITES, ships: tuple[str, ...] = TRAINING_SHIPS) -> list[Path]:
+    """Clips of noise in `shared/data`: SanctSound of these sites, of no whale, seal or dolphin and without added gain, and these passages of ships.
+
+    Raises FileNotFoundError where the collection is not there.
+    """
     data = Path(shared) / "data"
     table = pd.read_csv(data / "sanctsound" / "manifest.csv")
     site, sound = table["site"].astype(str), table["sound"].astype(str).str.lower()
@@ -61,7 +69,7 @@ def recorded_levels_db(clips: list[Path]) -> list[np.ndarray]:
     return levels
 
 
-def simulated_levels_db(recordings: int = 40, seconds: float = 10.0, version: int = 2, seed: int = 0, **settings) -> list[np.ndarray]:
+def simulated_levels_db(recordings: int = 24, seconds: float = 10.0, version: int = 2, seed: int = 0, **settings) -> list[np.ndarray]:
     """`relative_levels_db` of simulated recordings without calls, the sites in turn, at 48 kHz."""
     levels = []
     for k in range(recordings):

@@ -69,7 +69,7 @@ class NoiseMeter:
         piece = self._sound[self._indices(start_s, stop_s, self.n)]
         if len(piece) < self.n:
             piece = np.pad(piece, (0, self.n - len(piece)), mode="wrap")
-        step = max(len(piece) // self.n // 192, 1)  # two hundred frames are enough
+        step = max(len(piece) // self.n // 96, 1)  # a hundred frames are enough
         frames = piece[: len(piece) // self.n * self.n].reshape(-1, self.n)[::step]
         power = np.abs(rfft(frames * self._window, axis=1)) ** 2 * (2 / (self.rate * np.sum(self._window**2)))
         psd = np.median(power, axis=0) / (_MEDIAN_OF_MEAN if len(frames) > 2 else 1)

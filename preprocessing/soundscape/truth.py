@@ -54,9 +54,11 @@ def strongest_ratio_db(call_psd: np.ndarray, noise_psd: np.ndarray, share: float
     energy = flat.sum()
     if not energy > 0:
         return -200.0, 0.0, 1.0
-    few = np.flatnonzero(flat > 1e-3 * flat.max())  # sorting a million cells is slow; these mostly suffice
-    if flat[few].sum() >= share * energy:
-        flat, noise = flat[few], noise[few]
+    for floor in (0.1, 1e-2, 1e-3):  # sorting a million cells is slow; a few mostly suffice
+        few = np.flatnonzero(flat > floor * flat.max())
+        if flat[few].sum() >= share * energy:
+            flat, noise = flat[few], noise[few]
+            break
     order = np.argsort(flat)[::-1]
     total = np.cumsum(flat[order])
     k = min(int(np.searchsorted(total, share * energy)) + 1, len(flat))
