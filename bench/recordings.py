@@ -9,7 +9,7 @@ NAME, SHORT_NAME, LONG_NAME = "6872.220716021453.wav", "6872.220716010000.wav", 
 def simulate(folder, duration_s):
     """Write one simulated 192 kHz recording, with calls of all kinds and a boat, into `folder`; the same on every machine."""
     from preprocessing.soundscape import simulate_deployment
-    simulate_deployment(folder, SITE, SEED, n_recordings=1, recording_s=duration_s, serial=NAME.split(".")[0], boats=True)
+    simulate_deployment(folder, SITE, SEED, n_recordings=1, recording_s=duration_s, serial=NAME.split(".")[0], boats=True, version=1)  # the sound that earlier figures are of
     return folder / NAME
 
 

@@ -101,7 +101,7 @@ def sound_folder(asked: Detections, data_dir: Path, moorings, count: int, seed: 
 
 def simulated(asked: Detections, folder: Path, moorings, count: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Recordings and truth of simulated moorings, made where they are not there."""
-    return cook_inlet.simulated_moorings(folder, tuple(moorings), count, asked.recording_s, asked.sample_rate_hz, seed, call_rate_per_min=asked.call_rate_per_min)
+    return cook_inlet.simulated_moorings(folder, tuple(moorings), count, asked.recording_s, asked.sample_rate_hz, seed, call_rate_per_min=asked.call_rate_per_min, version=1)
 
 
 def folds_of(checked: Checked, experiment: Experiment) -> dict[str, pd.DataFrame]:

@@ -64,12 +64,14 @@ def recorder_power_response(frequency_hz: np.ndarray, sample_rate_hz: int, high_
     return low * np.cos(0.5 * np.pi * edge) ** 4
 
 
-def spectral_colour_db(rng: np.random.Generator, frequency_hz: np.ndarray, uneven_db: float, tilt_db: float) -> np.ndarray:
-    """Smooth random curve (bins,), dB: independent at every octave, 0 on the mean at 3 kHz; the bottom and the depth make each place its own."""
+def spectral_colour_db(
+    rng: np.random.Generator, frequency_hz: np.ndarray, uneven_db: float, tilt_db: float, mean_tilt_db: float = 0.0
+) -> np.ndarray:
+    """Smooth random curve (bins,), dB, that makes each place its own: independent at every octave, stronger towards low frequencies, on a tilt per decade about 3 kHz."""
     octave = np.log2(np.clip(frequency_hz, 20, 120e3) / 3e3)
     knots = np.arange(-8, 7)
-    uneven = np.interp(octave, knots, uneven_db * rng.standard_normal(len(knots)))
-    return uneven + tilt_db * rng.standard_normal() * octave / np.log2(10)
+    uneven = np.interp(octave, knots, uneven_db * (1 + 0.3 * np.maximum(-knots, 0)) * rng.standard_normal(len(knots)))
+    return uneven + (mean_tilt_db + tilt_db * rng.standard_normal()) * octave / np.log2(10)
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,10 @@ class Ambient:
     steady : bool
         No gusts (for tests and calibration).
     colour_db : tuple
-        Spread of the unevenness of the water's spectrum, dB, and of its tilt, dB per decade about 3 kHz; drawn once for the recording.
+        What `spectral_colour_db` takes; drawn once for the recording. Empty for none.
     """
 
-    def __init__(self, key, weather, frequency_hz, sample_rate_hz, duration_s, water_share=1.0, steady=False, colour_db=(0.0, 0.0), own_share=1.0):
+    def __init__(self, key, weather, frequency_hz, sample_rate_hz, duration_s, water_share=1.0, steady=False, colour_db=(), own_share=1.0):
         f = np.asarray(frequency_hz, dtype=np.float64)
         water = recorder_power_response(f, sample_rate_hz) * water_share
         if any(colour_db):

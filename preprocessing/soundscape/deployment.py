@@ -139,8 +139,9 @@ def demo_deployment(folder: str | Path, seed: int = 7, progress: bool = True) ->
         except ValueError:
             pass  # half written: make it again
     simulate_deployment(
-        folder, "BSM", seed, 3, 75.0, start, gap_s=[0.0, 240.0], serial="6872", progress=progress, call_rate_per_min=28, diphonic_share=0.35,
+        folder, "BSM", seed, 3, 75.0, start, gap_s=[0.0, 240.0], serial="6872", progress=progress, call_rate_per_min=16, diphonic_share=0.35,
         range_m=140.0, call_mix={"ECHO": 0.25, "HFPC": 0.25, "BBPC": 0.2, "Whistle": 0.3}, boats=[False, True, None], boats_per_hour=4.0, wind_m_per_s=3.0, rain=False,
+        confusers_per_min=5.0, confuser_mix={"knock": 2, "snap": 2, "chain": 1, "sounder": 1, "pinger": 1, "wave": 1},
     )  # fmt: skip
     about = json.loads(mark.read_text(encoding="utf-8"))
     about["demonstration"] = wanted

@@ -69,7 +69,7 @@ class NoiseMeter:
         piece = self._sound[self._indices(start_s, stop_s, self.n)]
         if len(piece) < self.n:
             piece = np.pad(piece, (0, self.n - len(piece)), mode="wrap")
-        step = max(len(piece) // self.n // 192, 1)  # two hundred frames are enough
+        step = max(len(piece) // self.n // 96, 1)  # a hundred frames are enough
         frames = piece[: len(piece) // self.n * self.n].reshape(-1, self.n)[::step]
         power = np.abs(rfft(frames * self._window, axis=1)) ** 2 * (2 / (self.rate * np.sum(self._window**2)))
         psd = np.median(power, axis=0) / (_MEDIAN_OF_MEAN if len(frames) > 2 else 1)
@@ -135,6 +135,11 @@ def click_crests(call: np.ndarray, click_s: np.ndarray, sample_rate_hz: int) -> 
     at = np.clip(((click_s - 3e-4) * sample_rate_hz).astype(np.int64), 0, max(len(high) - 2, 0))
     stop = np.minimum(at + int(1.3e-3 * sample_rate_hz), np.append(at[1:], len(high)))
     return np.array([high[a : max(b, a + 1)].max() for a, b in zip(at, stop)])
+
+
+def heard_clicks(power: np.ndarray, median: float, decile: float) -> np.ndarray:
+    """Which clicks (clicks,) bool stand above the noise, whose crests have this median and ninth decile; all in µPa²."""
+    return power >= max(median * 10 ** (HEARD_CREST_DB / 10), decile * 10**0.2)
 
 
 def train_spans(click_s: np.ndarray, heard: np.ndarray) -> list[tuple[int, int, bool]]:

@@ -105,7 +105,7 @@ class Scene:
         if self._background is not None:
             share = self._background.share_of_water(f, self._calm_psd(f))
             own_share = 1.0 if self.version == 1 else np.maximum(f > self._background.top_hz, 1e-3)
-        colour_db = (0.0, 0.0) if settings.steady else WEATHER[self.version].colour_db
+        colour_db = () if settings.steady else WEATHER[self.version].colour_db
         self.ambient = Ambient(self.key, self.weather, f, self.rate, self.duration_s, share, settings.steady, colour_db, own_share)
         self.boats = [BoatNoise(boat, (*self.key, "boat", i), self.water, self.rate) for i, boat in enumerate(self._draw_boats())]
         self.plan = self._plan_calls()

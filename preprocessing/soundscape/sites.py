@@ -24,7 +24,7 @@ SENSITIVITY_DB = {
 
 @dataclass(frozen=True)
 class WeatherHabits:
-    """How far the weather of a site spreads; `colour_db`: how uneven the spectrum of its noise is, and how tilted per decade."""
+    """How far the weather of a site spreads; `colour_db`: see `ambient.spectral_colour_db`, chosen so that percentiles of spectra are those of recorded noise below 24 kHz (`preprocessing.noise_spectra`)."""
 
     wind_sigma: float = 0.5
     most_wind: float = 16.0
@@ -32,10 +32,10 @@ class WeatherHabits:
     rain_sigma: float = 0.9
     floor_sigma: float = 1.2
     traffic: float = 0.5
-    colour_db: tuple[float, float] = (0.0, 0.0)
+    colour_db: tuple[float, ...] = ()
 
 
-WEATHER = {1: WeatherHabits(), 2: WeatherHabits(0.8, 22.0, 2.0, 1.3, 4.0, 1.0, (2.5, 5.0))}  # by the simulator's version
+WEATHER = {1: WeatherHabits(), 2: WeatherHabits(0.8, 22.0, 2.0, 1.3, 4.0, 1.2, (2.5, 6.0, -3.0))}  # by the simulator's version
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,11 @@ def strongest_ratio_db(call_psd: np.ndarray, noise_psd: np.ndarray, share: float
     energy = flat.sum()
     if not energy > 0:
         return -200.0, 0.0, 1.0
-    few = np.flatnonzero(flat > 1e-3 * flat.max())  # sorting a million cells is slow; these mostly suffice
-    if flat[few].sum() >= share * energy:
-        flat, noise = flat[few], noise[few]
+    for floor in (0.1, 1e-2, 1e-3):  # sorting a million cells is slow; a few mostly suffice
+        few = np.flatnonzero(flat > floor * flat.max())
+        if flat[few].sum() >= share * energy:
+            flat, noise = flat[few], noise[few]
+            break
     order = np.argsort(flat)[::-1]
     total = np.cumsum(flat[order])
     k = min(int(np.searchsorted(total, share * energy)) + 1, len(flat))
@@ -171,7 +173,7 @@ def _crest_spans(call, click_s, start_s, sample_rate_hz, noise, nyquist_hz) -> l
     if not median > 0:
         return []
     power = measure.click_crests(call, click_s, sample_rate_hz)
-    heard = power >= max(median * 10 ** (measure.HEARD_CREST_DB / 10), decile * 10**0.2)
+    heard = measure.heard_clicks(power, median, decile)
     spans = []
     for first, stop, audible in measure.train_spans(click_s, heard):
         which = heard[first:stop] if audible else np.ones(stop - first, dtype=bool)
