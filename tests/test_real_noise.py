@@ -316,6 +316,16 @@ def test_a_window_is_positive_where_an_event_could_begin_in_it(by_trace):
         assert t["off"] < t["on"]
 
 
+def test_vessels_have_the_threshold_of_the_highest_f1():
+    logit, position, window, real = scored(3)
+    of_all = choose_by_false_alarms(
+        logit, position, window, ("ECHO", "Boat"), real, ("ECHO",), True, max_real_false=0.001
+    )
+    c, t = (part["Boat"] for part in of_all)
+    prob = sigmoid(c["slope"] * logit[:, 1] + c["intercept"])
+    assert t["window"] == best_threshold(prob, window[:, 1])
+
+
 def test_labels_that_noise_cannot_show_are_held_by_simulated_water_alone():
     logit, position, window, real = scored(2)
     blind = window.copy()
@@ -351,7 +361,7 @@ def test_the_verdict_has_noise_apart_and_the_card_leads_with_it(built, tmp_path)
         "At its own thresholds" in text
         and "real_noise: none" not in text
         and "nothing" not in text
-        and "say anything of ECHO" in text
+        and "clear calls: ECHO" in text
     )
     figures.plot_false_alarms(alarm_curve(predictions, call_labels(LABELS), 1.0, 0.5))
     assert all(

@@ -155,8 +155,8 @@ def headline(
     Returns
     -------
     "at_recall": every label at the threshold that finds `recall` of its clear calls
-    (simulated, recorded water not counted): `rate_of` all, "by_site", "by_label" (one label alone),
-    and "limits"; "in_use": the same at the model's own thresholds, with "recall" there of simulated
+    (simulated, recorded water not counted): `rate_of` all, "by_set" (of recordings), "by_site",
+    "by_label" (one label alone), and "limits"; "in_use": the same at the model's own thresholds, with "recall" there of simulated
     calls, of those in recorded water ("recall_in_noise"), and "other_animals", the same on
     recordings of other animals. Labels that no recording of noise could show are in "not_judged",
     and say nothing. Empty where there is no noise.
@@ -189,10 +189,12 @@ def headline(
         out[name] = rate_of(noise, limits, chosen, window_s, step_s) | {
             "limits": {label: limits[label] for label in chosen}
         }
-        out[name]["by_site"] = {
-            str(site): rate_of(part, limits, chosen, window_s, step_s)
-            for site, part in noise.groupby("site")
-        }
+        sets = noise["recording"].str.split("/").str[1]
+        for key, group in (("by_set", sets), ("by_site", noise["site"])):
+            out[name][key] = {
+                str(value): rate_of(part, limits, chosen, window_s, step_s)
+                for value, part in noise.groupby(group)
+            }
         out[name]["by_label"] = {
             label: rate_of(noise, limits, (label,), window_s, step_s) for label in chosen
         }
@@ -227,8 +229,8 @@ def alarm_curve(
     recalls=RECALLS,
     floor_db: float = FLOOR_DB,
 ) -> pd.DataFrame:
-    """recall, site ("all" too), per_hour, low, high: false alarms an hour where every label finds
-    that share of its clear calls.
+    """recall, site ("all" too), per_hour, low, high, hours: false alarms an hour where every label
+    finds that share of its clear calls.
     """
     noise, calls = without_calls(table, labels), table[~table["kind"].isin([NOISE, REAL])]
     rows = []
@@ -248,9 +250,10 @@ def alarm_curve(
                     "per_hour": rate["per_hour"],
                     "low": rate["interval"][0],
                     "high": rate["interval"][1],
+                    "hours": rate["hours"],
                 }
             )
-    return pd.DataFrame(rows, columns=["recall", "site", "per_hour", "low", "high"])
+    return pd.DataFrame(rows, columns=["recall", "site", "per_hour", "low", "high", "hours"])
 
 
 def _clear(calls: pd.DataFrame, label: str, floor_db: float) -> np.ndarray:

@@ -74,12 +74,15 @@ def plot_precision_recall(table: pd.DataFrame, labels: tuple, ax=None):
 
 
 def plot_false_alarms(curve: pd.DataFrame, ax=None):
-    """False alarms an hour against the share of clear calls found, for each site and for all
-    together with its 95 % interval (`training.false_alarms.alarm_curve`).
+    """False alarms an hour against the share of clear calls found, for all sites together with its
+    95 % interval, and for each that was heard for a minute or more
+    (`training.false_alarms.alarm_curve`).
     """
     ax = axes(ax, (6.5, 4.5))
     for site, part in curve.groupby("site", sort=False):
         together = site == "all"
+        if not together and part["hours"].max() < 1 / 60:
+            continue
         if together:
             ax.fill_between(
                 part["recall"],

@@ -127,89 +127,55 @@ def comparison(metrics: dict, summary: dict) -> list[str]:
 def rate(figures: dict) -> str:
     """ "3 in 0.32 h: 9.4 an hour (95 % interval 1.9 to 27.4)" """
     low, high = figures["interval"]
-    return f"{figures['false_alarms']} in {number(figures['hours'], 2)} h: {number(figures['per_hour'], 1)} an hour (95 % interval {number(low, 1)} to {number(high, 1)})"
+    return (f"{figures['false_alarms']} in {number(figures['hours'], 2)} h: "
+            f"{number(figures['per_hour'], 1)} an hour (95 % interval {number(low, 1)} to "
+            f"{number(high, 1)})")
 
 
 def noise_lines(metrics: dict) -> list[str]:
     """What the model does on recorded noise, the test sites first; or that it was never asked."""
     figures = metrics.get("real_noise", NONE)
     if figures == NONE:
-        return [
-            "**real_noise: none.** Trained and judged without recorded noise: how often it cries "
-            "out at sea is not known.",
-            "",
-        ]
+        return ["**real_noise: none.** Not judged on recorded noise: how often it cries out at sea "
+                "is not known.", ""]
     split = "test" if "test" in figures else "validation"
     f = figures[split]
-    use, at, sites = (
-        f["in_use"],
-        f.get("at_recall"),
-        "sites it never heard"
-        if split == "test"
-        else "validation sites, on which thresholds were chosen (the test sites were left unheard)",
-    )
+    use, at = f["in_use"], f.get("at_recall")
+    sites = ("sites it never heard" if split == "test" else
+             "validation sites, where thresholds were chosen (the test sites were left unheard)")
     lines = []
     if at:
-        lines += [
-            f"**False alarms at {f['recall']:.0%} recall, on recorded noise of {sites}: "
-            f"{rate(at)}.** Recall is of windows with simulated calls from {f['floor_db']:g} dB; "
-            "the rate is *unverified*: nobody has listened to what was cried.",
-            "",
-        ]
+        lines += [f"**False alarms at {f['recall']:.0%} recall, on recorded noise of {sites}: "
+                  f"{rate(at)}.** Recall is of windows with simulated calls from {f['floor_db']:g} "
+                  "dB; the rate is *unverified*: nobody has listened to what was cried.", ""]
     if "hours" in use:
-        lines += [
-            f"At its own thresholds: {rate(use)}; {number(100 * use['positive_share'], 1)} % of "
-            f"{use['windows']} windows are positive for a call. "
-            f"Recall there {number(use['recall']['mean'], 2)}"
-            + (
-                f", of simulated calls in recorded noise "
-                f"{number(use['recall_in_noise']['mean'], 2)}"
-                if "recall_in_noise" in use
-                else ""
-            )
-            + "."
-            + (
-                f" On other animals: {rate(use['other_animals'])}."
-                if "other_animals" in use
-                else ""
-            ),
-            "",
-            table(
-                [
-                    "site",
-                    "hours",
-                    f"alarms at {f['recall']:.0%} recall",
-                    "an hour",
-                    "alarms at its thresholds",
-                    "an hour",
-                ],
-                [
-                    [
-                        site,
-                        number(own["hours"], 3),
-                        *(
-                            (
-                                str(at["by_site"][site]["false_alarms"]),
-                                number(at["by_site"][site]["per_hour"], 1),
-                            )
-                            if at
-                            else ("–", "–")
-                        ),
-                        str(own["false_alarms"]),
-                        number(own["per_hour"], 1),
-                    ]
-                    for site, own in use["by_site"].items()
-                ],
-            ),
-            "",
-        ]
+        text = (f"At its own thresholds: {rate(use)}; {number(100 * use['positive_share'], 1)} % of "
+                f"{use['windows']} windows are positive for a call. Recall there "
+                f"{number(use['recall']['mean'], 2)}")
+        if "recall_in_noise" in use:
+            mixed = number(use["recall_in_noise"]["mean"], 2)
+            text += f", of simulated calls in recorded noise {mixed}"
+        if "other_animals" in use:
+            text += f". On other animals: {rate(use['other_animals'])}"
+        lines += [text + ".", "", place_table(use, at, f["recall"]), ""]
     if f["not_judged"]:
-        lines += [
-            f"No recording of noise goes high enough to say anything of "
-            f"{', '.join(f['not_judged'])}.",
-            "",
-        ]
+        lines += [f"Not judged on noise, of which no recording goes high enough, or for want of "
+                  f"clear calls: {', '.join(f['not_judged'])}.", ""]
     return lines
+
+
+def place_table(use: dict, at: dict | None, recall: float) -> str:
+    """False alarms by set of recordings and by site, at the stated recall and in use."""
+    rows = []
+    for key in ("by_set", "by_site"):
+        for place, own in use[key].items():
+            alarms = str(at[key][place]["false_alarms"]) if at else "–"
+            share = f"{number(100 * own['positive_share'], 1)} %"
+            name = f"**{place}**" if key == "by_set" else place
+            minutes = number(60 * own["hours"], 1)
+            rows.append([name, minutes, alarms, str(own["false_alarms"]), share])
+    return table(["place", "minutes", f"alarms at {recall:.0%} recall", "alarms at its thresholds",
+                  "positive windows there"], rows)
 
 
 def noise_sentence(noise) -> str:

@@ -129,8 +129,8 @@ def choose_by_false_alarms(
     ----------
     window_logit, window : (windows, labels); position_logit : (windows, labels, positions); targets
     0, 1 or NaN.
-    real : (windows,) bool, windows of recorded noise. calls : the labels of which none may be in
-    simulated "empty water".
+    real : (windows,) bool, windows of recorded noise. calls : the labels that must keep quiet there
+        and in simulated water without any of them; the others, vessels, have that of the highest F1.
     by_trace : a window's logit is that of its highest moment already; else the highest of its
     positions has a calibration of its own.
 
@@ -148,11 +148,12 @@ def choose_by_false_alarms(
         ):
             slope, intercept = platt(logit, truth)
             prob, absent = sigmoid(slope * logit + intercept), truth == 0
-            limit = max(
-                best_threshold(prob, truth),
-                quiet_threshold(prob[real & absent], max_real_false),
-                quiet_threshold(prob[empty & absent], max_simulated_false),
-            )
+            limit = best_threshold(prob, truth)
+            if label in calls:
+                quiet = quiet_threshold(prob[real & absent], max_real_false)
+                limit = max(
+                    limit, quiet, quiet_threshold(prob[empty & absent], max_simulated_false)
+                )
             chosen.append((slope, intercept, limit))
         (slope, intercept, limit), (position_slope, position_intercept, on) = chosen
         calibration[label] = {
