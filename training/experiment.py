@@ -37,14 +37,7 @@ from training.fit import FitSettings, fit
 from training.merge import take_trunk
 from training.model import MultiOutputResNet
 from training.saved import SavedModel, find_folder, save_model, weights_of
-from training.real_noise import (
-    backgrounds_of,
-    noise_key,
-    noise_of,
-    noise_summary,
-    share_of_noise,
-    truth_of,
-)
+from training.real_noise import backgrounds_of, noise_key, noise_of, noise_summary, share_of_noise, truth_of
 from training.spec import Experiment
 from training.thresholds import choose, choose_by_false_alarms, reliability
 
