@@ -178,6 +178,18 @@ def test_a_clip_that_lies_elsewhere_is_the_same_deployment_and_another_clip_is_n
     assert "/x" not in json.dumps(one.described())
 
 
+def test_clips_of_one_name_make_deployments_of_several_and_doubtful_ones_none():
+    rows = [("noise/q/A/0.wav", "", False), ("noise/q/B/0.wav", "", False)]
+    rows += [("noise/q/B/1.wav", "Whistle+Boat", False), ("noise/q/C/2.wav", "Boat", True)]
+    noise = pd.DataFrame(rows, columns=["recording", "unknown", "animal"]).assign(
+        path="x", split="train", present="", sensitivity_db=np.nan, sample_rate_hz=48_000
+    )
+    clips = backgrounds_of(noise)
+    plan = plan_splits({"train": {"real": 4}}, 10.0, 1, ("BSM",), clips)
+    assert [clip.name for clip in clips["train"]] == ["noise/q/A/0.wav", "noise/q/B/0.wav"]
+    assert len({d.name for d in plan}) == 2
+
+
 def test_a_vessel_in_the_water_is_a_boat_from_end_to_end(quiet, tmp_path):
     water = Background("noise/quiet/a.wav", str(quiet / "A" / "a.wav"), present="Boat")
     deployment = Deployment("train", "BSM", "real", 5, 2, 3.0, background=water)

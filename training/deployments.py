@@ -43,7 +43,8 @@ def digest(value) -> str:
 @dataclass(frozen=True)
 class Background:
     """A recorded clip that stands in for the water. present, unknown: labels joined by +, as in a
-    recordings table; sensitivity_db None: as loud as the simulated sea would be.
+    recordings table; sensitivity_db None: as loud as the simulated sea would be; tag: what it is
+    called in names of deployments, where the file's own name is another clip's too.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Background:
     sensitivity_db: float | None = None
     present: str = ""
     unknown: str = ""
+    tag: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class Deployment:
     @property
     def name(self) -> str:
         """Unique in a plan."""
-        water = "" if self.background is None else f"_{Path(self.background.name).stem}"
-        return f"{self.split}_{self.site}_{self.kind}{water}"
+        water = self.background
+        clip = "" if water is None else f"_{water.tag or Path(water.name).stem}"
+        return f"{self.split}_{self.site}_{self.kind}{clip}"
 
     @property
     def boats(self) -> list[bool]:
@@ -83,15 +86,11 @@ class Deployment:
 
     def described(self) -> dict:
         """All that matters to the sound, and not where on this machine a clip lies."""
-        return {key: value for key, value in asdict(self).items() if key != "background"} | (
-            {}
-            if self.background is None
-            else {
-                "background": {
-                    key: value for key, value in asdict(self.background).items() if key != "path"
-                }
-            }
-        )
+        said = asdict(self)
+        water = said.pop("background")
+        if water is None:
+            return said
+        return said | {"background": {k: v for k, v in water.items() if k not in ("path", "tag")}}
 
     @property
     def folder_name(self) -> str:

@@ -17,13 +17,17 @@ and says so (`real_noise: none`).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from preprocessing.noise_collection import (
     KEYS,
     OTHER_ANIMALS,
+    VESSEL,
     BadCollection,
     noise_table,
     read_collection,
@@ -91,20 +95,18 @@ def backgrounds_of(noise: pd.DataFrame | None) -> dict[str, list[Background]]:
     """
     if noise is None:
         return {}
-    fit = noise[~noise["animal"].astype(bool) & (noise["sample_rate_hz"] >= LOWEST_RATE_HZ)]
-    return {
-        split: [
-            Background(
-                row.recording,
-                str(row.path),
-                None if pd.isna(row.sensitivity_db) else float(row.sensitivity_db),
-                row.present,
-                row.unknown,
-            )
-            for row in part.itertuples()
-        ]
-        for split, part in fit.groupby("split")
-    }
+    doubtful = [bool(set(unknown.split("+")) - {"", VESSEL}) for unknown in noise["unknown"]]
+    fast = noise["sample_rate_hz"] >= LOWEST_RATE_HZ
+    fit = noise[fast & ~noise["animal"].astype(bool) & ~np.array(doubtful, bool)]
+    stems = [Path(name).stem for name in fit["recording"]]
+    counts = Counter(stem.casefold() for stem in stems)
+    backgrounds: dict[str, list[Background]] = {}
+    for row, stem in zip(fit.itertuples(), stems):
+        sensitivity_db = None if pd.isna(row.sensitivity_db) else float(row.sensitivity_db)
+        tag = f"{stem}_{digest(row.recording)}" if counts[stem.casefold()] > 1 else ""
+        said = (row.recording, str(row.path), sensitivity_db, row.present, row.unknown, tag)
+        backgrounds.setdefault(row.split, []).append(Background(*said))
+    return backgrounds
 
 
 def noise_key(noise: pd.DataFrame | None) -> str:
