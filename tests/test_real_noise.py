@@ -247,6 +247,9 @@ def test_the_sites_of_the_test_can_be_left_unheard(quiet):
         ({"thresholds": []}, "give e.g."),
         ({"augmentation": {"real_share": 0.3}, "noise": {"collection": "sea_noise"}}, "up to 0.1"),
         ({"augmentation": {"real_share": 0.1}}, "without noise"),
+        ({"recordings": {"train": {"reel": 3}}}, "did you mean 'real'"),
+        ({"recordings": {"trian": {"real": 3}}}, "did you mean 'train'"),
+        ({"recordings": {"train": {"real": 0.5}}}, "give a whole number"),
     ],
 )
 def test_what_cannot_be_done_with_noise_is_named(given, said):

@@ -54,6 +54,7 @@ def check_values(experiment, where: str) -> None:
         check_keys(experiment.trainer, list(FLAGS), f"{where}, trainer")
     if experiment.noised is not None:
         _check_noised(experiment, where)
+    _check_recordings(experiment, where)
     if experiment.noise is not None:
         from training.real_noise import check_noise
 
@@ -97,6 +98,19 @@ def _check_simulated(experiment, where: str) -> None:
         raise BadExperiment(f"{where}: share is {said['share']}; give a number above 0 up to 1, the weight of simulated calls beside all clips")
     if experiment.kind != "clips" or experiment.backbone != "descriptors":
         raise BadExperiment(f"{where}: only clips with backbone: descriptors learn from simulated calls so; networks on pictures take pretrained: EXPERIMENT")
+
+
+def _check_recordings(experiment, where: str) -> None:
+    """Simulated recordings: whole numbers of known kinds, in known splits."""
+    from training.deployments import KINDS, SPLIT_SEEDS
+
+    for split, kinds in (experiment.recordings or {}).items():
+        check_keys({split: kinds}, list(SPLIT_SEEDS), f"{where}, recordings")
+        check_keys(kinds or {}, list(KINDS), f"{where}, recordings, {split}")
+        for kind, count in (kinds or {}).items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                here = f"{where}, recordings, {split}"
+                raise BadExperiment(f"{here}: {kind} is {count!r}; give a whole number for each site")
 
 
 def _check_thresholds(experiment, where: str) -> None:
