@@ -7,13 +7,14 @@ On disk, in the data set's folder (git-ignored, made again at will):
     calls.parquet        the truth table: recording, label, start_s, end_s, snr_db, audible, ...
     manifest.parquet     one row per window: recording, picture, sample_rate_hz, start_frame, start_s, target_LABEL, snr_LABEL, and
                          every column of the recordings table (split, site, boats, ...)
-    dataset.json         profile, versions, counts, and the digests of the two tables: what belongs together
+    dataset.json         profile, versions, counts, and the digests of the two tables
 
-A data set is whole or it is not there: dataset.json is taken away before anything is written and comes back last, each
-table is written aside and renamed, and a table that is not the one dataset.json was written with is refused.
+A data set is whole or it is not there: dataset.json is taken away before anything is written and
+comes back last, each table is written aside and renamed, and a table that is not the one that
+dataset.json was written with is refused.
 
-A recordings table may have a column `unknown`: labels, joined by +, of which nobody knows where in this recording they
-are not (boats on a clip of "wind"). Their targets are NaN but where a call of theirs is listed.
+A recordings table may have a column `unknown`: labels, joined by +, of which nobody knows where in
+this recording they are not (boats on a clip of "wind"). Their targets are NaN but where a call of theirs is listed.
 
 Windows overlap and may start at any frame in training, so they are cut out of the continuous picture when read and
 never stored. Targets follow one rule for windows and for the network's finer positions (`targets`).
@@ -43,8 +44,14 @@ IDENTIFIERS = ("call_id", "group_id")  # texts, whatever a CSV reader takes them
 MIN_OVERLAP_S = 0.05
 
 
-def targets(calls: pd.DataFrame | np.ndarray, starts_s: np.ndarray, length_s: float, labels: tuple, observable: np.ndarray,
-            unknown: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def targets(
+    calls: pd.DataFrame | np.ndarray,
+    starts_s: np.ndarray,
+    length_s: float,
+    labels: tuple,
+    observable: np.ndarray,
+    unknown: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """What each cell of time (a window, or one position of the network's output) should be called.
 
     1 where an audible call of the label lies in the cell for at least half the cell, 50 ms or half the call, whichever is
@@ -56,7 +63,8 @@ def targets(calls: pd.DataFrame | np.ndarray, starts_s: np.ndarray, length_s: fl
     calls : rows of ONE recording with label, start_s, end_s, audible, snr_db (a table, or a structured array as of `call_array`).
     starts_s : (cells,) start of each cell, s from the recording's start.
     observable : (labels,) bool.
-    unknown : (labels,) bool, labels that are not listed wherever they are: where no call is, NaN in place of 0.
+    unknown : (labels,) bool, labels that are not listed wherever they are: where no call is, NaN
+        in place of 0.
 
     Returns
     -------
@@ -109,8 +117,10 @@ class DataSet:
             raise ValueError(f"{self.folder}: data set of format {self.info['format']}, this code reads {FORMAT}; delete it and build it again")
         for name, digest in self.info["tables"].items():
             if not (self.folder / name).exists() or file_digest(self.folder / name) != digest:
-                raise ValueError(f"{self.folder}: {name} is not the one that dataset.json was written with; "
-                                 "build the data set again (its pictures are kept)")
+                raise ValueError(
+                    f"{self.folder}: {name} is not the one that dataset.json was written with; "
+                    "build the data set again (its pictures are kept)"
+                )
 
     def __getstate__(self):
         return self.__dict__ | {"_maps": {}}
@@ -159,19 +169,32 @@ def observable_labels(profile: Profile, sample_rate_hz: float) -> np.ndarray:
 
 
 def unknown_labels(profile: Profile, unknown: str | float | None) -> np.ndarray:
-    """(labels,) bool: labels named in a recording's `unknown`, "Whistle+Boat"; blank or missing names none."""
+    """(labels,) bool: labels named in a recording's `unknown`, "Whistle+Boat"; blank or missing
+    names none.
+    """
     names = unknown.split("+") if isinstance(unknown, str) else ()
     return np.array([label in names for label in profile.labels])
 
 
-def window_rows(calls: pd.DataFrame, n_frames: int, sample_rate_hz: float, profile: Profile,
-                unknown: str | float | None = None) -> pd.DataFrame:
+def window_rows(
+    calls: pd.DataFrame,
+    n_frames: int,
+    sample_rate_hz: float,
+    profile: Profile,
+    unknown: str | float | None = None,
+) -> pd.DataFrame:
     """Index and targets of the windows of one recording; a last window that is not whole is left out."""
     count = max(0, (n_frames - profile.window_frames) // profile.step_frames + 1)
     start_frame = np.arange(count) * profile.step_frames
     start_s = start_frame / profile.frame_rate_hz
-    target, snr_db = targets(calls, start_s, profile.window_s, profile.labels,
-                              observable_labels(profile, sample_rate_hz), unknown_labels(profile, unknown))
+    target, snr_db = targets(
+        calls,
+        start_s,
+        profile.window_s,
+        profile.labels,
+        observable_labels(profile, sample_rate_hz),
+        unknown_labels(profile, unknown),
+    )
     columns = {"start_frame": start_frame, "start_s": start_s, "sample_rate_hz": int(sample_rate_hz)}
     columns |= {f"target_{label}": target[:, k] for k, label in enumerate(profile.labels)}
     columns |= {f"snr_{label}": snr_db[:, k] for k, label in enumerate(profile.labels)}
@@ -219,8 +242,9 @@ def build_dataset(recordings: pd.DataFrame, truth: pd.DataFrame, folder: str | P
     Raises
     ------
     ValueError
-        if a recording's name comes twice, if the truth or `unknown` names a recording or a label that is not there, or if
-        the folder holds a data set made with another front end. Whatever goes wrong: there is then no data set here to read.
+        if a recording's name comes twice, if the truth or `unknown` names a recording or a label
+        that is not there, or if the folder holds a data set made with another front end. Whatever
+        goes wrong: there is then no data set here to read.
     """
     folder = Path(folder)
     check_tables(recordings, truth, profile)
@@ -239,14 +263,23 @@ def build_dataset(recordings: pd.DataFrame, truth: pd.DataFrame, folder: str | P
     truth = truth.assign(**{name: truth[name].astype(str) for name in IDENTIFIERS if name in truth})
     for name, table in zip(TABLES, (manifest, truth.reset_index(drop=True))):
         write_aside(folder / name, lambda path: table.to_parquet(path, index=False))
-    info = {"format": FORMAT, "profile": profile.to_dict(), "recordings": len(recordings), "windows": len(manifest), "summary": summary or {},
-            "tables": {name: file_digest(folder / name) for name in TABLES}}
-    write_aside(folder / "dataset.json", lambda path: path.write_text(json.dumps(info, indent=1), encoding="utf-8"))
+    info = {
+        "format": FORMAT,
+        "profile": profile.to_dict(),
+        "recordings": len(recordings),
+        "windows": len(manifest),
+        "summary": summary or {},
+        "tables": {name: file_digest(folder / name) for name in TABLES},
+    }
+    text = json.dumps(info, indent=1)
+    write_aside(folder / "dataset.json", lambda path: path.write_text(text, encoding="utf-8"))
     return DataSet(folder)
 
 
 def write_aside(final: Path, write: Callable[[Path], object]) -> None:
-    """A file that is there whole or as it was before: written beside its place by `write`, then renamed."""
+    """A file that is there whole or as it was before: written beside its place by `write`, then
+    renamed.
+    """
     aside = final.with_name(f"{final.name}.{os.getpid()}.part")
     try:
         write(aside)
@@ -296,6 +329,15 @@ def check_tables(recordings: pd.DataFrame, truth: pd.DataFrame, profile: Profile
     unknown = set(truth["label"]) - set(profile.labels)
     if unknown:
         raise ValueError(f"the truth table has labels {sorted(unknown)} that profile {profile.name} does not know ({', '.join(profile.labels)})")
-    named = {label for said in recordings.get("unknown", []) if isinstance(said, str) for label in said.split("+") if label}
+    named = {
+        label
+        for said in recordings.get("unknown", [])
+        if isinstance(said, str)
+        for label in said.split("+")
+        if label
+    }
     if strange := named - set(profile.labels):
-        raise ValueError(f"the recordings table says that {', '.join(sorted(strange))} is unknown, which profile {profile.name} does not have ({', '.join(profile.labels)})")
+        raise ValueError(
+            f"the recordings table says that {', '.join(sorted(strange))} is unknown, which profile "
+            f"{profile.name} does not have ({', '.join(profile.labels)})"
+        )

@@ -135,7 +135,9 @@ class Fails(Exception):
 
 @pytest.mark.parametrize("broken", ["manifest.parquet", "calls.parquet", "dataset.json"])
 def test_a_build_that_fails_half_way_leaves_nothing_to_read(broken, built, tmp_path, monkeypatch):
-    """Formerly an old dataset.json stayed beside a new manifest, and training ran on targets that were all zero."""
+    """Formerly an old dataset.json stayed beside a new manifest, and training ran on targets that
+    were all zero.
+    """
     recordings, truth, _, _ = built
     build_dataset(recordings, truth, tmp_path / "set", PROFILE)
     replace = os.replace
@@ -144,6 +146,7 @@ def test_a_build_that_fails_half_way_leaves_nothing_to_read(broken, built, tmp_p
         if str(target).endswith(broken):
             raise Fails
         replace(source, target)
+
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(Fails):
         build_dataset(recordings, truth.assign(label="BBPC"), tmp_path / "set", PROFILE)
@@ -163,18 +166,36 @@ def test_tables_that_do_not_belong_together_are_refused(built, tmp_path):
 
 def test_numbers_of_calls_are_texts_however_they_came(built, tmp_path):
     recordings, truth, _, _ = built
-    mixed = build_dataset(recordings, truth.assign(call_id=[1, "boat00.1"], group_id=[2.0, 3.0]), tmp_path / "set", PROFILE)
-    assert mixed.calls["call_id"].tolist() == ["1", "boat00.1"] and mixed.calls["group_id"].tolist() == ["2.0", "3.0"]
+    mixed = build_dataset(
+        recordings,
+        truth.assign(call_id=[1, "boat00.1"], group_id=[2.0, 3.0]),
+        tmp_path / "set",
+        PROFILE,
+    )
+    assert mixed.calls["call_id"].tolist() == ["1", "boat00.1"] and mixed.calls[
+        "group_id"
+    ].tolist() == ["2.0", "3.0"]
 
 
-def test_a_label_that_is_unknown_in_a_recording_is_asked_for_only_where_it_is_listed(built, tmp_path):
+def test_a_label_that_is_unknown_in_a_recording_is_asked_for_only_where_it_is_listed(
+    built, tmp_path
+):
     recordings, truth, _, plain = built
     name = recordings["recording"].iloc[0]
-    data = build_dataset(recordings.assign(unknown=["ECHO+Boat", np.nan]), truth, tmp_path / "set", PROFILE)
+    data = build_dataset(
+        recordings.assign(unknown=["ECHO+Boat", np.nan]), truth, tmp_path / "set", PROFILE
+    )
     rows = data.rows(recording=name)
-    assert rows["target_ECHO"].tolist()[:2] == [1.0, 1.0] and rows["target_ECHO"].iloc[2:].isna().all()  # the call ends at 0.9 s
+    assert (
+        rows["target_ECHO"].tolist()[:2] == [1.0, 1.0] and rows["target_ECHO"].iloc[2:].isna().all()
+    )  # the call ends at 0.9 s
     assert rows["target_Boat"].isna().all() and (rows["target_BBPC"] == 0).all()
     for label in LABELS:  # of the other recording nothing is unknown
-        np.testing.assert_array_equal(*(d.rows(recording=recordings["recording"].iloc[1])[f"target_{label}"] for d in (data, plain)))
+        np.testing.assert_array_equal(
+            *(
+                d.rows(recording=recordings["recording"].iloc[1])[f"target_{label}"]
+                for d in (data, plain)
+            )
+        )
     with pytest.raises(ValueError, match="Dolphin is unknown"):
         build_dataset(recordings.assign(unknown="Dolphin+Boat"), truth, tmp_path / "set", PROFILE)

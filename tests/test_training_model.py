@@ -257,11 +257,21 @@ def test_what_is_unknown_in_a_recording_is_not_asked_for_in_training_either(tmp_
     window, position = WindowSet(data, rows, PROFILE).__getitems__(list(range(len(rows))))[1:]
     plain_window, plain_position = known.__getitems__(list(range(len(rows))))[1:]
     here = (rows["recording"] == "r0.wav").to_numpy(copy=True)
-    for name, plain, told in (("window", plain_window, window), ("position", plain_position, position)):
+    for name, plain, told in (
+        ("window", plain_window, window),
+        ("position", plain_position, position),
+    ):
         assert torch.equal(told[~here].nan_to_num(9), plain[~here].nan_to_num(9)), name
         for k, label in enumerate(LABELS):
             before, after = plain[here][:, k], told[here][:, k]
-            assert torch.equal(after.nan_to_num(9), (torch.where(before == 0, torch.nan, before) if label in ("Boat", "Whistle") else before).nan_to_num(9)), (name, label)
+            assert torch.equal(
+                after.nan_to_num(9),
+                (
+                    torch.where(before == 0, torch.nan, before)
+                    if label in ("Boat", "Whistle")
+                    else before
+                ).nan_to_num(9),
+            ), (name, label)
 
 
 @pytest.mark.parametrize("name", ["beluga", "cook_inlet", "humpback", "right_whale", "right_whale_h2o", "watkins"])

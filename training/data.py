@@ -36,10 +36,18 @@ class WindowSet(Dataset):
         self.start_frame = self.rows["start_frame"].to_numpy()
         self.observable = {rate: observable_labels(profile, rate) for rate in self.rows["sample_rate_hz"].unique()}
         self.rate_hz = self.rows["sample_rate_hz"].to_numpy()
-        self.real = (self.rows["kind"] == NOISE).to_numpy() if "kind" in self.rows else np.zeros(len(self.rows), bool)
-        said = self.rows["unknown"].to_numpy(object) if "unknown" in self.rows else np.full(len(self.rows), None, object)
+        self.real = (
+            (self.rows["kind"] == NOISE).to_numpy()
+            if "kind" in self.rows
+            else np.zeros(len(self.rows), bool)
+        )
+        said = (
+            self.rows["unknown"].to_numpy(object)
+            if "unknown" in self.rows
+            else np.full(len(self.rows), None, object)
+        )
         self.unknown, each = pd.factorize(said, use_na_sentinel=False)
-        self.unknown_of = [unknown_labels(profile, names) for names in each]  # (labels,) bool of each way to be unknown
+        self.unknown_of = [unknown_labels(profile, names) for names in each]  # (labels,) bool each
 
     def __len__(self) -> int:
         return len(self.rows)

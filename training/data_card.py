@@ -7,7 +7,8 @@ from __future__ import annotations
 import pandas as pd
 
 from preprocessing.dataset import DataSet
-from training.model_card import number, table
+from training.false_alarms import NONE
+from training.model_card import noise_sentence, number, table
 from training.spec import Experiment
 
 
@@ -25,10 +26,15 @@ def window_data_card(experiment: Experiment, data: DataSet) -> str:
     for keys, part in manifest.groupby([c for c in ("split", "site") if c in manifest], sort=False):
         hours = part.drop_duplicates("recording")["duration_s"].sum() / 3600 if "duration_s" in part else float("nan")
         rows.append([*map(str, keys), str(part["recording"].nunique()), number(hours, 2), str(len(part)), *(str(int((part[f"target_{label}"] == 1).sum())) for label in labels)])
-    lines = [f"# Data of {experiment.name}", "", "**All sound is SIMULATED**; its seeds and plan are in parameters.yaml, from which it can be made again bit for bit." if simulated else
+    noise = data.info["summary"].get("real_noise", NONE)
+    heard = isinstance(noise, dict)
+    made = ("**All calls are SIMULATED**, the noise is recorded; seeds and plan" if heard else
+            "**All sound is SIMULATED**; its seeds and plan")
+    lines = [f"# Data of {experiment.name}", "", f"{made} are in parameters.yaml, from which it can be made again bit for bit." if simulated else
              "Recordings and annotations of the user's; see parameters.yaml.", "",
              table([*(c for c in ("split", "site") if c in manifest), "recordings", "hours", "windows", *(f"{label}, windows" for label in labels)], rows), "",
              "## Parted", "", parted_line(experiment, simulated), "",
+             *([noise_sentence(noise), ""] if experiment.noise is not None else []),
              *annotated_lines(data.info["summary"]),
              "## Targets", "",
              "A window carries a label where at least half of it, 50 ms or half of the call, whichever is least, is in it; a window that is only touched, or whose call is too faint, "

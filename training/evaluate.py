@@ -54,7 +54,9 @@ def with_probabilities(rows: pd.DataFrame, prob: np.ndarray, labels: tuple, prof
 
 
 def judged_rows(table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
-    """Rows of a split (None: of all) that the figures on windows are of: recorded noise has figures of its own (`training.false_alarms`)."""
+    """Rows of a split (None: of all) that the figures on windows are of: recorded noise has figures
+    of its own (`training.false_alarms`).
+    """
     table = table if split is None else table[table["split"] == split]
     return table[table["kind"] != NOISE] if "kind" in table else table
 

@@ -21,7 +21,17 @@ from training.backbones import make_net
 from training.baseline import Baseline, features
 from training.data import WindowSet
 from training.deployments import SPLIT_SEEDS, Deployment, data_name, digest, plan_splits, read_deployment, simulate, simulated_dataset, sound_of, sound_of_split
-from training.evaluate import call_labels, columns, evaluate_windows, false_windows_per_empty_hour, json_ready, judged_rows, predict_rows, row_logits, with_probabilities
+from training.evaluate import (
+    call_labels,
+    columns,
+    evaluate_windows,
+    false_windows_per_empty_hour,
+    json_ready,
+    judged_rows,
+    predict_rows,
+    row_logits,
+    with_probabilities,
+)
 from training.false_alarms import NONE, noise_verdict
 from training.fit import FitSettings, fit
 from training.merge import take_trunk
@@ -47,8 +57,11 @@ def spec_of(variables: dict) -> Experiment:
 
 
 def plan_of(spec: Experiment) -> list[Deployment]:
-    """The deployments of an experiment on simulated sound, those in recorded water among them where it is on this machine."""
-    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites), backgrounds_of(noise_of(spec, spec.front_end())))
+    """The deployments of an experiment on simulated sound, those in recorded water among them where
+    it is on this machine.
+    """
+    water = backgrounds_of(noise_of(spec, spec.front_end()))
+    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites), water)
 
 
 def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:
@@ -60,9 +73,22 @@ def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jo
         return annotated_data(spec, profile, data_dir), []
     plan, noise = plan_of(spec), noise_of(spec, profile)
     folder = data_dir / ("quick" if spec.quick else "simulated")
-    beside = None if noise is None else (noise.drop(columns=["present", "set"]).assign(kind=NOISE, boats=noise["present"].str.contains(VESSEL), animal=noise["animal"].astype(float)), truth_of(noise, profile.window_s))
+    beside = (
+        None
+        if noise is None
+        else (
+            noise.drop(columns=["present", "set"]).assign(
+                kind=NOISE,
+                boats=noise["present"].str.contains(VESSEL),
+                animal=noise["animal"].astype(float),
+            ),
+            truth_of(noise, profile.window_s),
+        )
+    )
     summary = {} if spec.noise is None else {"real_noise": noise_summary(spec, noise)}
-    return simulated_dataset(plan, folder, data_name(profile, plan, noise_key(noise)), profile, keep_sound or spec.peer, jobs, beside=beside, summary=summary), plan
+    name, keep = data_name(profile, plan, noise_key(noise)), keep_sound or spec.peer
+    made = simulated_dataset(plan, folder, name, profile, keep, jobs, beside=beside, summary=summary)
+    return made, plan
 
 
 def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split: str, data_dir: str | Path, jobs: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,9 +101,17 @@ def judged_sound(spec: Experiment, data: DataSet, plan: list[Deployment], split:
 
 
 def describe(data: DataSet) -> pd.DataFrame:
-    """Recordings, hours, windows and positive windows of each label, for each split, recorded noise in rows of its own."""
+    """Recordings, hours, windows and positive windows of each label, for each split, recorded noise
+    in rows of its own.
+    """
     manifest = data.manifest
-    split = manifest["split"].where(~(manifest["kind"] == NOISE), manifest["split"] + ", recorded noise") if "kind" in manifest else manifest["split"]
+    split = (
+        manifest["split"].where(
+            ~(manifest["kind"] == NOISE), manifest["split"] + ", recorded noise"
+        )
+        if "kind" in manifest
+        else manifest["split"]
+    )
     manifest = manifest.assign(split=split)
     groups = manifest.groupby("split", sort=False)
     hours = manifest.drop_duplicates("recording").groupby("split")["duration_s"].sum() / 3600
@@ -121,9 +155,18 @@ def in_use(table: pd.DataFrame) -> pd.DataFrame:
     return table if busy.all() else table[~busy]
 
 
-def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str, target_precision: float | None = None, thresholds: dict | None = None) -> SavedModel:
-    """The network with calibration and thresholds chosen on the validation split (`in_use`), by false alarms where an experiment says how many (`thresholds`). One that answers
-    moment by moment is judged by its trace."""
+def calibrated(
+    net: torch.nn.Module,
+    data: DataSet,
+    profile: Profile,
+    name: str,
+    target_precision: float | None = None,
+    thresholds: dict | None = None,
+) -> SavedModel:
+    """The network with calibration and thresholds chosen on the validation split (`in_use`), by
+    false alarms where an experiment says how many (`thresholds`). One that answers moment by moment
+    is judged by its trace.
+    """
     plain = {label: {"slope": 1.0, "intercept": 0.0, "position_slope": 1.0, "position_intercept": 0.0} for label in profile.labels}
     raw = SavedModel(net, profile, {}, plain, name, {}, by_trace=isinstance(net, MultiOutputResNet) and net.tiles > 1)
     rows = in_use(data.rows(split="validation"))
@@ -131,9 +174,20 @@ def calibrated(net: torch.nn.Module, data: DataSet, profile: Profile, name: str,
     window, position, _ = (np.stack(part) for part in zip(*map(known.targets_at, range(len(rows)), known.start_frame)))
     window_logit, position_logit = row_logits(raw, data, rows)
     if thresholds is None:
-        calibration, chosen = choose(window_logit, position_logit, window, position, profile.labels, target_precision)
+        calibration, chosen = choose(
+            window_logit, position_logit, window, position, profile.labels, target_precision
+        )
     else:
-        calibration, chosen = choose_by_false_alarms(window_logit, position_logit, window, profile.labels, known.real, call_labels(profile.labels), raw.by_trace, **thresholds)
+        calibration, chosen = choose_by_false_alarms(
+            window_logit,
+            position_logit,
+            window,
+            profile.labels,
+            known.real,
+            call_labels(profile.labels),
+            raw.by_trace,
+            **thresholds,
+        )
     return replace(raw, thresholds=chosen, calibration=calibration)
 
 
@@ -151,7 +205,8 @@ def with_regions(model: SavedModel, data: DataSet) -> SavedModel:
 
 def baseline_table(data: DataSet, profile: Profile, seed: int = 0) -> tuple[pd.DataFrame, dict]:
     """Test windows with the baseline's probabilities, and its thresholds: trained, chosen and tested on the same splits as the network."""
-    rows = {"train": data.rows(split="train"), "validation": in_use(data.rows(split="validation")), "test": judged_rows(data.manifest, "test")}
+    rows = {split: data.rows(split=split) for split in ("train", "validation")}
+    rows |= {"validation": in_use(rows["validation"]), "test": judged_rows(data.manifest, "test")}
     x = {split: features(data, part, profile) for split, part in rows.items()}
     model = Baseline(profile.labels, seed).fit(x["train"], columns(rows["train"], "target", profile.labels))
     thresholds = model.thresholds(x["validation"], columns(rows["validation"], "target", profile.labels))
@@ -195,7 +250,9 @@ def peer_table(data: DataSet, plan: list[Deployment], data_folder: str | Path, s
 def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.DataFrame, dict]:
     """Predictions and metrics on validation and test; predictions hold a `split` column and everything the metrics need."""
     profile, labels = model.profile, model.profile.labels
-    predicted = {split: predict_rows(model, data, data.rows(split=split)) for split in ("validation", "test")}
+    predicted = {
+        split: predict_rows(model, data, data.rows(split=split)) for split in ("validation", "test")
+    }
     tables = {split: judged_rows(table) for split, table in predicted.items()}
     metrics = {"kind": "windows", "simulated": bool(data.info["summary"].get("simulated")), "labels": list(labels), "thresholds": model.thresholds,
                "window_s": profile.window_s, "step_s": profile.step_s}
@@ -205,12 +262,14 @@ def verdict(model: SavedModel, data: DataSet, draws: int = 200) -> tuple[pd.Data
     target, prob = columns(tables["test"], "target", labels), columns(tables["test"], "prob", labels)
     metrics["reliability"] = {label: reliability(prob[:, k], target[:, k]) for k, label in enumerate(labels)}
     predictions = pd.concat(predicted.values(), ignore_index=True)
-    return predictions, metrics | noise_verdict(predictions, model.thresholds, labels, profile.window_s, profile.step_s) | {"noise": data.info["summary"].get("real_noise", NONE)}
+    metrics |= noise_verdict(predictions, model.thresholds, labels, profile.window_s, profile.step_s)
+    return predictions, metrics | {"noise": data.info["summary"].get("real_noise", NONE)}
 
 
 def beside(predictions: pd.DataFrame, metrics: dict, tables: dict[str, pd.DataFrame], limits: dict[str, dict], labels: tuple) -> tuple[pd.DataFrame, dict]:
     """Predictions with the probabilities of the other methods (METHOD_LABEL, test rows), and metrics with their figures and thresholds."""
-    predictions, test = predictions.copy(), predictions.index.isin(judged_rows(predictions, "test").index)
+    test = predictions.index.isin(judged_rows(predictions, "test").index)
+    predictions = predictions.copy()
     for method, table in tables.items():
         if method == "network":
             continue

@@ -74,15 +74,42 @@ def plot_precision_recall(table: pd.DataFrame, labels: tuple, ax=None):
 
 
 def plot_false_alarms(curve: pd.DataFrame, ax=None):
-    """False alarms an hour against the share of clear calls found, for each site and for all together with its 95 % interval (`training.false_alarms.alarm_curve`)."""
+    """False alarms an hour against the share of clear calls found, for all sites together with its
+    95 % interval, and for each that was heard for a minute or more
+    (`training.false_alarms.alarm_curve`).
+    """
     ax = axes(ax, (6.5, 4.5))
     for site, part in curve.groupby("site", sort=False):
         together = site == "all"
+        if not together and part["hours"].max() < 1 / 60:
+            continue
         if together:
-            ax.fill_between(part["recall"], part["low"], part["high"], color="black", alpha=0.12, lw=0, label="95 % interval of all")
-        ax.plot(part["recall"], part["per_hour"], "o-" if together else "-", ms=4, label=f"{site} sites" if together else site, color="black" if together else None, lw=2.2 if together else 1)
-    ax.set(xlabel="recall of windows with simulated calls from 10 dB", ylabel="false alarms an hour", ylim=(0, None))
-    ax.legend(fontsize=8) if len(curve) else ax.text(0.5, 0.5, "no recorded noise", ha="center", va="center", transform=ax.transAxes)
+            ax.fill_between(
+                part["recall"],
+                part["low"],
+                part["high"],
+                color="black",
+                alpha=0.12,
+                lw=0,
+                label="95 % interval of all",
+            )
+        ax.plot(
+            part["recall"],
+            part["per_hour"],
+            "o-" if together else "-",
+            ms=4,
+            label=f"{site} sites" if together else site,
+            color="black" if together else None,
+            lw=2.2 if together else 1,
+        )
+    ax.set(
+        xlabel="recall of windows with simulated calls from 10 dB",
+        ylabel="false alarms an hour",
+        ylim=(0, None),
+    )
+    ax.legend(fontsize=8) if len(curve) else ax.text(
+        0.5, 0.5, "no recorded noise", ha="center", va="center", transform=ax.transAxes
+    )
     return ax
 
 

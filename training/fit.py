@@ -113,14 +113,27 @@ class CallModule(lightning.LightningModule):
 
 
 def share_of(train: WindowSet, settings: FitSettings) -> np.ndarray | None:
-    """(windows,) how often each is drawn, by `balance`, `hard_negatives` and `noise_share`; None: each once."""
+    """(windows,) how often each is drawn, by `balance`, `hard_negatives` and `noise_share`; None:
+    each once.
+    """
     share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
-    if settings.hard_negatives != 1 and "hard_negative" in train.rows and train.rows["hard_negative"].any():
-        share = (1.0 if share is None else share) * np.where(train.rows["hard_negative"], settings.hard_negatives, 1.0)
+    if (
+        settings.hard_negatives != 1
+        and "hard_negative" in train.rows
+        and train.rows["hard_negative"].any()
+    ):
+        share = (1.0 if share is None else share) * np.where(
+            train.rows["hard_negative"], settings.hard_negatives, 1.0
+        )
     if not settings.noise_share or not train.real.any() or train.real.all():
         return share
-    share = (np.ones(len(train)) if share is None else np.asarray(share, float)) * train.rows["weight"].to_numpy()
-    for part, total in ((train.real, settings.noise_share), (~train.real, 1 - settings.noise_share)):
+    share = (np.ones(len(train)) if share is None else np.asarray(share, float)) * train.rows[
+        "weight"
+    ].to_numpy()
+    for part, total in (
+        (train.real, settings.noise_share),
+        (~train.real, 1 - settings.noise_share),
+    ):
         share[part] *= total / share[part].sum()
     return share
 

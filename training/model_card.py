@@ -46,20 +46,44 @@ def model_card(model_id: str, model: SavedModel, net, metrics: dict, summary: di
     split_rows = [[split, str(summary["recordings"][split]), number(summary["hours"][split], 2), str(summary["windows"][split])] for split in summary["windows"]]
     thresholds = [[label, *(number(model.thresholds[label][key]) for key in ("window", "on", "off"))] for label in labels]
     lines = [
-        f"# {model_id}", "",
+        f"# {model_id}",
+        "",
         f"Names the sounds of {profile.species} in windows of {profile.window_s:g} s: {', '.join(labels)}. {type(net).__name__}, {weights:,} weights, "
-        f"profile `{profile.name}` ({profile.hash()}).", "",
+        f"profile `{profile.name}` ({profile.hash()}).",
+        "",
         *(noise_lines(metrics) if summary.get("simulated") else []),
-        f"**All calls are {made_of}.** {noise_sentence(metrics.get('noise'))} Every figure below is from simulated deployments whose seeds were not used in training; calls, "
-        "weather and boats come from one simulator, so real recordings will score lower. No real recording of the species was used." if summary.get("simulated") else
-        f"**Trained, tuned and tested on {made_of}.**", "",
-        "## Data", "", table(["split", "recordings", "hours", "windows"], split_rows), "",
-        ("Splits share no deployment. Thresholds and calibration were chosen on the validation split, simulated recordings packed with calls left out. A call under 6 dB SNR counts neither way, nor does a window "
-         if summary.get("simulated") else f"{parted(summary)} Thresholds and calibration were chosen on the validation split. Neither way counts a window that nobody looked through, nor one "
-         ) + "that holds less than 50 ms (or half) of a call." + (" A window's answer is the highest moment within it of the trace that all windows make together." if model.by_trace else ""), "",
-        f"## Windows of the {'simulated ' if summary.get('simulated') else ''}test {tested}", "",
+        f"**All calls are {made_of}.** {noise_sentence(metrics.get('noise'))} Every figure below "
+        f"is from simulated deployments whose seeds were not used in training; calls, "
+        "weather and boats come from one simulator, so real recordings will score lower. No real "
+        "recording of the species was used."
+        if summary.get("simulated")
+        else f"**Trained, tuned and tested on {made_of}.**",
+        "",
+        "## Data",
+        "",
+        table(["split", "recordings", "hours", "windows"], split_rows),
+        "",
+        (
+            "Splits share no deployment. Thresholds and calibration were chosen on the validation "
+            "split, simulated recordings packed with calls left out. A call under 6 dB SNR counts "
+            "neither way, nor does a window "
+            if summary.get("simulated")
+            else f"{parted(summary)} Thresholds and calibration were chosen on the validation split. Neither way counts a window that nobody looked through, nor one "
+        )
+        + "that holds less than 50 ms (or half) of a call."
+        + (
+            " A window's answer is the highest moment within it of the trace that all windows "
+            "make together."
+            if model.by_trace
+            else ""
+        ),
+        "",
+        f"## Windows of the {'simulated ' if summary.get('simulated') else ''}test {tested}",
+        "",
         f"Macro F1 {number(test['all']['macro']['f1'])} (95 % interval over recordings {number(low)} to {number(high)}); "
-        f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows without calls.", "",
+        f"{number(test.get('false_windows_per_empty_hour'), 1)} false windows per hour of windows "
+        f"without calls.",
+        "",
     ]
     for part, title in PARTS.items():
         if part in test:
@@ -103,40 +127,74 @@ def comparison(metrics: dict, summary: dict) -> list[str]:
 def rate(figures: dict) -> str:
     """ "3 in 0.32 h: 9.4 an hour (95 % interval 1.9 to 27.4)" """
     low, high = figures["interval"]
-    return f"{figures['false_alarms']} in {number(figures['hours'], 2)} h: {number(figures['per_hour'], 1)} an hour (95 % interval {number(low, 1)} to {number(high, 1)})"
+    return (f"{figures['false_alarms']} in {number(figures['hours'], 2)} h: "
+            f"{number(figures['per_hour'], 1)} an hour (95 % interval {number(low, 1)} to "
+            f"{number(high, 1)})")
 
 
 def noise_lines(metrics: dict) -> list[str]:
     """What the model does on recorded noise, the test sites first; or that it was never asked."""
     figures = metrics.get("real_noise", NONE)
     if figures == NONE:
-        return ["**real_noise: none.** Trained and judged without recorded noise: how often it cries out at sea is not known.", ""]
+        return ["**real_noise: none.** Not judged on recorded noise: how often it cries out at sea "
+                "is not known.", ""]
     split = "test" if "test" in figures else "validation"
     f = figures[split]
-    use, at, sites = f["in_use"], f.get("at_recall"), "sites it never heard" if split == "test" else "validation sites, on which thresholds were chosen (the test sites were left unheard)"
+    use, at = f["in_use"], f.get("at_recall")
+    sites = ("sites it never heard" if split == "test" else
+             "validation sites, where thresholds were chosen (the test sites were left unheard)")
     lines = []
     if at:
-        lines += [f"**False alarms at {f['recall']:.0%} recall, on recorded noise of {sites}: {rate(at)}.** Recall is of windows with simulated calls from {f['floor_db']:g} dB; "
-                  "the rate is *unverified*: nobody has listened to what was cried.", ""]
+        lines += [f"**False alarms at {f['recall']:.0%} recall, on recorded noise of {sites}: "
+                  f"{rate(at)}.** Recall is of windows with simulated calls from {f['floor_db']:g} "
+                  "dB; the rate is *unverified*: nobody has listened to what was cried.", ""]
     if "hours" in use:
-        lines += [f"At its own thresholds: {rate(use)}; {number(100 * use['positive_share'], 1)} % of {use['windows']} windows are positive for a call. "
-                  f"Recall there {number(use['recall']['mean'], 2)}" + (f", of simulated calls in recorded noise {number(use['recall_in_noise']['mean'], 2)}" if "recall_in_noise" in use else "") + "." +
-                  (f" On other animals: {rate(use['other_animals'])}." if "other_animals" in use else ""), "",
-                  table(["site", "hours", f"alarms at {f['recall']:.0%} recall", "an hour", "alarms at its thresholds", "an hour"],
-                        [[site, number(own["hours"], 3), *((str(at["by_site"][site]["false_alarms"]), number(at["by_site"][site]["per_hour"], 1)) if at else ("–", "–")),
-                          str(own["false_alarms"]), number(own["per_hour"], 1)] for site, own in use["by_site"].items()]), ""]
+        text = (f"At its own thresholds: {rate(use)}; {number(100 * use['positive_share'], 1)} % of "
+                f"{use['windows']} windows are positive for a call. Recall there "
+                f"{number(use['recall']['mean'], 2)}")
+        if "recall_in_noise" in use:
+            mixed = number(use["recall_in_noise"]["mean"], 2)
+            text += f", of simulated calls in recorded noise {mixed}"
+        if "other_animals" in use:
+            text += f". On other animals: {rate(use['other_animals'])}"
+        lines += [text + ".", "", place_table(use, at, f["recall"]), ""]
     if f["not_judged"]:
-        lines += [f"No recording of noise goes high enough to say anything of {', '.join(f['not_judged'])}.", ""]
+        lines += [f"Not judged on noise, of which no recording goes high enough, or for want of "
+                  f"clear calls: {', '.join(f['not_judged'])}.", ""]
     return lines
+
+
+def place_table(use: dict, at: dict | None, recall: float) -> str:
+    """False alarms by set of recordings and by site, at the stated recall and in use."""
+    rows = []
+    for key in ("by_set", "by_site"):
+        for place, own in use[key].items():
+            alarms = str(at[key][place]["false_alarms"]) if at else "–"
+            share = f"{number(100 * own['positive_share'], 1)} %"
+            name = f"**{place}**" if key == "by_set" else place
+            minutes = number(60 * own["hours"], 1)
+            rows.append([name, minutes, alarms, str(own["false_alarms"]), share])
+    return table(["place", "minutes", f"alarms at {recall:.0%} recall", "alarms at its thresholds",
+                  "positive windows there"], rows)
 
 
 def noise_sentence(noise) -> str:
     """What recorded noise it was trained with."""
     if not isinstance(noise, dict):
         return "real_noise: none."
-    minutes = ", ".join(f"{split} {value:g} min of {noise['recordings'][split]} recordings" for split, value in noise["minutes"].items())
-    return f"Recorded noise `{noise['collection']}`, parted by site: {minutes}; {noise['share']:.0%} of the windows drawn in training." + (
-        f" Folders that were not on the machine: {', '.join(noise['missing'])}." if noise.get("missing") else "")
+    minutes = ", ".join(
+        f"{split} {value:g} min of {noise['recordings'][split]} recordings"
+        for split, value in noise["minutes"].items()
+    )
+    return (
+        f"Recorded noise `{noise['collection']}`, parted by site: {minutes}; {noise['share']:.0%} "
+        f"of the windows drawn in training."
+        + (
+            f" Folders that were not on the machine: {', '.join(noise['missing'])}."
+            if noise.get("missing")
+            else ""
+        )
+    )
 
 
 def parted(summary: dict) -> str:

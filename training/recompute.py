@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.evaluate import call_labels, evaluate_windows, false_windows_per_empty_hour, json_ready, judged_rows
+from training.evaluate import (
+    call_labels,
+    evaluate_windows,
+    false_windows_per_empty_hour,
+    json_ready,
+    judged_rows,
+)
 from training.false_alarms import noise_verdict
 from training.thresholds import reliability
 

@@ -80,7 +80,7 @@ class Experiment:
     detections: dict | None = None       # {recordings: folder or simulated, table: file or simulated, ...}, see training/detection_settings.py
     recordings: dict = field(default_factory=lambda: RECORDINGS)  # simulated: split -> kind -> recordings for each site
     recording_s: float = 60
-    noise: dict | None = None            # recorded noise beside them, {collection: sea_noise, share: 0.25} or {recordings: folder, sites_from: folder}, see training/real_noise.py
+    noise: dict | None = None            # recorded, {collection: sea_noise}; training/real_noise.py
     sites: tuple = SITES
     split: Split = Split()
     backbone: str = "resnet"             # see training/backbones.py
@@ -99,7 +99,7 @@ class Experiment:
     quantise_epochs: int = 0             # more epochs that feel the rounding to int8; the int8 network is judged beside the float one, see training/quantisation_aware.py
     seed: int = 0
     target_precision: float | None = None  # aim of the thresholds; None: highest F1
-    thresholds: dict | None = None       # aim of the thresholds, for window and event alike: {max_real_false: 0.01, max_simulated_false: 0.005}, see training/thresholds.py
+    thresholds: dict | None = None       # by false alarms, {max_real_false: 0.01, max_simulated_false: 0.005}
     pool: str = "mean"                   # of a clip's windows: mean or max of the logits
     humpback: dict | None = None         # calls with and without denoising, {store: simulated, denoiser: {steps: 300}, ...}, see training/humpback_data.py
     denoise: str | None = None           # of such an experiment: gate or unet

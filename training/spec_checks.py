@@ -54,6 +54,7 @@ def check_values(experiment, where: str) -> None:
         check_keys(experiment.trainer, list(FLAGS), f"{where}, trainer")
     if experiment.noised is not None:
         _check_noised(experiment, where)
+    _check_recordings(experiment, where)
     if experiment.noise is not None:
         from training.real_noise import check_noise
 
@@ -62,9 +63,13 @@ def check_values(experiment, where: str) -> None:
         _check_thresholds(experiment, where)
     share = experiment.augmentation.get("real_share", 0)
     if not isinstance(share, (int, float)) or not 0 <= share <= 0.1:
-        raise BadExperiment(f"{where}, augmentation: real_share is {share!r}; give a share up to 0.1, more made models worse")
+        raise BadExperiment(
+            f"{where}, augmentation: real_share is {share!r}; give a share up to 0.1, more made "
+            f"models worse"
+        )
     if share and experiment.noise is None:
-        raise BadExperiment(f"{where}, augmentation: real_share without noise; add noise: {{collection: sea_noise}}")
+        mend = "add noise: {collection: sea_noise}"
+        raise BadExperiment(f"{where}, augmentation: real_share without noise; {mend}")
     if experiment.quantise_epochs:
         _check_quantised(experiment, where)
     if experiment.simulated is not None:
@@ -95,17 +100,37 @@ def _check_simulated(experiment, where: str) -> None:
         raise BadExperiment(f"{where}: only clips with backbone: descriptors learn from simulated calls so; networks on pictures take pretrained: EXPERIMENT")
 
 
+def _check_recordings(experiment, where: str) -> None:
+    """Simulated recordings: whole numbers of known kinds, in known splits."""
+    from training.deployments import KINDS, SPLIT_SEEDS
+
+    for split, kinds in (experiment.recordings or {}).items():
+        check_keys({split: kinds}, list(SPLIT_SEEDS), f"{where}, recordings")
+        check_keys(kinds or {}, list(KINDS), f"{where}, recordings, {split}")
+        for kind, count in (kinds or {}).items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                here = f"{where}, recordings, {split}"
+                raise BadExperiment(f"{here}: {kind} is {count!r}; give a whole number for each site")
+
+
 def _check_thresholds(experiment, where: str) -> None:
     """Shares of false windows, and an experiment whose template chooses by them."""
     where, said = f"{where}, thresholds", experiment.thresholds
     if not isinstance(said, dict) or not said:
-        raise BadExperiment(f"{where}: {said!r}; give e.g. {{max_real_false: 0.01, max_simulated_false: 0.005}}")
+        raise BadExperiment(
+            f"{where}: {said!r}; give e.g. {{max_real_false: 0.01, max_simulated_false: 0.005}}"
+        )
     check_keys(said, ["max_real_false", "max_simulated_false"], where)
     for key, value in said.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-            raise BadExperiment(f"{where}: {key} is {value!r}; give a share between 0 and 1 of windows without a call")
+            raise BadExperiment(
+                f"{where}: {key} is {value!r}; give a share between 0 and 1 of windows without a "
+                f"call"
+            )
     if experiment.kind != "simulated":
-        raise BadExperiment(f"{where}: only for experiments on simulated calls; others take target_precision")
+        raise BadExperiment(
+            f"{where}: only for experiments on simulated calls; others take target_precision"
+        )
 
 
 def _check_noised(experiment, where: str) -> None:

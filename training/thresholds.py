@@ -4,8 +4,10 @@ Calibration: Platt's logistic map of a logit, p = sigmoid(slope * logit + interc
 label (Platt 1999). Thresholds are on calibrated probability: `window` for a window to carry the label; `on` for an event to begin
 in the trace of positions and `off`, `OFF_SHARE` of it, for the event to end (hysteresis).
 
-By false alarms (`choose_by_false_alarms`), where an experiment asks for it: the lowest threshold that keeps recorded noise and simulated empty water quiet, but none below that of the highest F1.
-It is one rule for windows and events: a moment's probability is that of a window of which it is the highest, `on` is `window`, and a window is positive where an event could begin in it.
+By false alarms (`choose_by_false_alarms`), where an experiment asks for it: the lowest threshold
+that keeps recorded noise and simulated empty water quiet, but none below that of the highest F1. It
+is one rule for windows and events: a moment's probability is that of a window of which it is the
+highest, `on` is `window`, and a window is positive where an event could begin in it.
 """
 from __future__ import annotations
 
@@ -91,27 +93,46 @@ def choose(window_logit: np.ndarray, position_logit: np.ndarray, window: np.ndar
 
 
 def quiet_threshold(prob: np.ndarray, most: float) -> float:
-    """The lowest threshold at which at most a share `most` of windows without a call (probabilities `prob`) is positive; 0 without any windows.
+    """The lowest threshold at which at most a share `most` of windows without a call (probabilities
+    `prob`) is positive; 0 without any windows.
 
-    It lies half-way between the highest probability that must not be positive and the next above it, or 1.
+    It lies half-way between the highest probability that must not be positive and the next above
+    it, or 1.
     """
     prob = np.sort(prob[np.isfinite(prob)].astype(np.float64))[::-1]
     allowed = int(np.floor(most * len(prob) + 1e-9))
     if allowed >= len(prob):
         return 0.0
     above = prob[prob > prob[allowed]]
-    return float((prob[allowed] + (above[-1] if len(above) else 1.0)) / 2) if prob[allowed] < 1 else float(np.nextafter(1, 2))
+    return (
+        float((prob[allowed] + (above[-1] if len(above) else 1.0)) / 2)
+        if prob[allowed] < 1
+        else float(np.nextafter(1, 2))
+    )
 
 
-def choose_by_false_alarms(window_logit: np.ndarray, position_logit: np.ndarray, window: np.ndarray, labels: tuple, real: np.ndarray, calls: tuple, by_trace: bool,
-                           max_real_false: float = 0.01, max_simulated_false: float = 0.005) -> tuple[dict, dict]:
-    """Calibration and thresholds of every label from validation logits and targets, for a stated share of false windows.
+def choose_by_false_alarms(
+    window_logit: np.ndarray,
+    position_logit: np.ndarray,
+    window: np.ndarray,
+    labels: tuple,
+    real: np.ndarray,
+    calls: tuple,
+    by_trace: bool,
+    max_real_false: float = 0.01,
+    max_simulated_false: float = 0.005,
+) -> tuple[dict, dict]:
+    """Calibration and thresholds of every label from validation logits and targets, for a stated
+    share of false windows.
 
     Parameters
     ----------
-    window_logit, window : (windows, labels); position_logit : (windows, labels, positions); targets 0, 1 or NaN.
-    real : (windows,) bool, windows of recorded noise. calls : the labels of which none may be in simulated "empty water".
-    by_trace : a window's logit is that of its highest moment already; else the highest of its positions has a calibration of its own.
+    window_logit, window : (windows, labels); position_logit : (windows, labels, positions); targets
+    0, 1 or NaN.
+    real : (windows,) bool, windows of recorded noise. calls : the labels that must keep quiet there
+        and in simulated water without any of them; the others, vessels, have that of the highest F1.
+    by_trace : a window's logit is that of its highest moment already; else the highest of its
+    positions has a calibration of its own.
 
     Returns
     -------
@@ -121,13 +142,26 @@ def choose_by_false_alarms(window_logit: np.ndarray, position_logit: np.ndarray,
     calibration, thresholds = {}, {}
     for k, label in enumerate(labels):
         truth, chosen = window[:, k], []
-        for logit in (window_logit[:, k], window_logit[:, k] if by_trace else position_logit[:, k].max(axis=1)):
+        for logit in (
+            window_logit[:, k],
+            window_logit[:, k] if by_trace else position_logit[:, k].max(axis=1),
+        ):
             slope, intercept = platt(logit, truth)
             prob, absent = sigmoid(slope * logit + intercept), truth == 0
-            limit = max(best_threshold(prob, truth), quiet_threshold(prob[real & absent], max_real_false), quiet_threshold(prob[empty & absent], max_simulated_false))
+            limit = best_threshold(prob, truth)
+            if label in calls:
+                quiet = quiet_threshold(prob[real & absent], max_real_false)
+                limit = max(
+                    limit, quiet, quiet_threshold(prob[empty & absent], max_simulated_false)
+                )
             chosen.append((slope, intercept, limit))
         (slope, intercept, limit), (position_slope, position_intercept, on) = chosen
-        calibration[label] = {"slope": slope, "intercept": intercept, "position_slope": position_slope, "position_intercept": position_intercept}
+        calibration[label] = {
+            "slope": slope,
+            "intercept": intercept,
+            "position_slope": position_slope,
+            "position_intercept": position_intercept,
+        }
         thresholds[label] = {"window": limit, "on": on, "off": OFF_SHARE * on}
     return calibration, thresholds
 
