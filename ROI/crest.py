@@ -24,10 +24,12 @@ CLICK_DB = 6.0  # above the median block: in Gaussian noise one block in a hundr
 DEAD_S = 0.004  # echoes and the click's own skirt: no second click so soon
 ECHO_S, ECHO_DB, ECHOES = 0.05, 8.0, 8  # a click so soon after one so much louder is its echo; looked for among so many clicks before
 MAX_INTERVAL_S = 0.35
-ALIKE = 0.18  # difference of the logarithms of two intervals of one train, at most
-ALIKE_DB = 7.0  # and of the levels of two clicks
+ALIKE = 0.15  # difference of the logarithms of two intervals of one train, at most
+PASSED_OVER = 0.06  # what passing over a click costs against a difference of intervals
+STEADY = 0.1  # from click to click of a train the interval's logarithm changes by no more, in the median
+ALIKE_DB = 6.0  # and of the levels of two clicks
 REACH = 3  # clicks on either side among which a click looks for its neighbours: echoes and other trains lie between
-MIN_CLICKS = 6  # regular ones in a train
+MIN_CLICKS = 8  # regular ones in a train
 MIN_SHARE = 0.5  # of the clicks within a train that are regular
 MAX_TRAIN_S = 8.0  # longer ones are cut every so often from their start
 BOUND_DB = 3.0  # a train's box reaches as far as the mean spectrum of its clicks stands so far above the background
@@ -69,7 +71,7 @@ def regular(when_s, level_db):
     (clicks,) bool, (clicks,) float, (clicks,) float: the interval in s
     """
     n = len(when_s)
-    unlike, interval = np.full(n, np.inf), np.zeros(n)
+    best, unlike, interval = np.full(n, np.inf), np.full(n, np.inf), np.zeros(n)
     at = np.arange(n)
     for before in range(1, REACH + 1):
         for behind in range(1, REACH + 1):
@@ -79,9 +81,11 @@ def regular(when_s, level_db):
             past, next_ = when_s[i] - when_s[j], when_s[m] - when_s[i]
             level = np.stack([level_db[i], level_db[j], level_db[m]])
             difference = np.abs(np.log(next_ / past))
-            fits = (past <= MAX_INTERVAL_S) & (next_ <= MAX_INTERVAL_S) & (np.ptp(level, axis=0) <= ALIKE_DB) & (difference < unlike[i])
-            i, difference = i[fits], difference[fits]
-            unlike[i], interval[i] = difference, (0.5 * (past + next_))[fits]
+            fits = (past <= MAX_INTERVAL_S) & (next_ <= MAX_INTERVAL_S) & (np.ptp(level, axis=0) <= ALIKE_DB) & (difference <= ALIKE)
+            merit = difference + PASSED_OVER * (before + behind - 2)  # of a train every second click, too, has intervals that are alike
+            fits &= merit < best[i]
+            i = i[fits]
+            best[i], unlike[i], interval[i] = merit[fits], difference[fits], (0.5 * (past + next_))[fits]
     return unlike <= ALIKE, unlike, interval
 
 
@@ -177,8 +181,8 @@ class CrestDetector:
             ends = np.append(starts[1:], len(i))
             done = []
             for a, b in zip(starts, ends):
-                goes_on = b < len(i) and group[b] == group[a]  # a piece that was cut off
-                if not (when_s[i[b - 1]] + MAX_INTERVAL_S < settled_s or goes_on and when_s[i[b]] < settled_s):
+                followed = b < len(i) and when_s[i[b]] < settled_s  # by another train, or the piece from which it was cut off
+                if not (followed or when_s[i[b - 1]] + MAX_INTERVAL_S < settled_s):
                     keep_s = min(keep_s, when_s[i[a]])
                     break
                 among = int(np.searchsorted(own, i[b - 1]) - np.searchsorted(own, i[a])) + 1
@@ -190,8 +194,8 @@ class CrestDetector:
         return found
 
     def _train(self, clicks, among, unlike, interval):
-        """One TRAIN record of regular clicks (indices), or None if they are too few or too few `among` all that are no echoes."""
-        if len(clicks) < MIN_CLICKS or len(clicks) < MIN_SHARE * among:
+        """One TRAIN record of regular clicks (indices), or None if they are too few, too few `among` all that are no echoes, or their intervals jump."""
+        if len(clicks) < MIN_CLICKS or len(clicks) < MIN_SHARE * among or np.median(np.abs(np.diff(np.log(interval[clicks])))) > STEADY:
             return None
         spectrum = self.spectra[clicks].mean(axis=0, dtype=np.float64)
         peak = int(np.argmax(spectrum))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PREFIX = "regions."
+LEAST = 1e-5  # never certain
 ARRAYS = ("mean", "scale", "weight_1", "bias_1", "weight_2", "bias_2", "slope", "intercept")
 
 
@@ -42,7 +43,7 @@ class RegionHead:
         x = np.clip(x, -4, 4)
         hidden = np.maximum(x @ w1 + b1, 0.0)
         logit = (hidden @ w2 + b2) * slope + intercept
-        return (0.5 * (1 + np.tanh(0.5 * logit))).astype(np.float32), distance.astype(np.float32)
+        return np.clip(0.5 * (1 + np.tanh(0.5 * logit)), LEAST, 1 - LEAST).astype(np.float32), distance.astype(np.float32)
 
     def to_info(self):
         """What stands in `model.json`."""

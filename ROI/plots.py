@@ -7,7 +7,7 @@ import numpy as np
 
 from spectrogram.plots import DENSITY, colour_range
 
-COLOURS = {"low": "#ffb000", "high": "#35d0ff"}  # told apart on dark pictures, also by the colour-blind
+COLOURS = {"low": "#ffb000", "high": "#35d0ff", "tonal": "#7fe07f", "crest": "#ff7fbf"}  # told apart on dark pictures, also by the colour-blind
 OTHER = "#ffffff"
 STEPS = ("picture", "background", "excess", "mask", "boxes")
 MAX_COLUMNS = 3000
@@ -22,6 +22,7 @@ def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=Fal
     boxes : DataFrame with start_s, end_s, low_hz, high_hz, band (and snr_db, if `show_snr`)
     start_s : time of the axis' zero; 0 if the axis shows the recording's own time
     colours : dict, name of the ROI band -> colour
+    show_snr : write the SNR above each box, and before it what a region was named where the boxes tell it (column `labels`); those without a name are drawn thin
     """
     from matplotlib.patches import Rectangle
 
@@ -29,11 +30,12 @@ def plot_boxes(ax, boxes, start_s=0.0, colours=None, linewidth=1.2, show_snr=Fal
     for box in boxes.itertuples():
         left, low_khz = box.start_s - start_s, box.low_hz / 1e3
         ax.add_patch(Rectangle((left, low_khz), box.end_s - box.start_s, box.high_hz / 1e3 - low_khz, fill=False,
-                               edgecolor=colours.get(box.band, OTHER), linewidth=linewidth))
+                               edgecolor=colours.get(box.band, OTHER), linewidth=linewidth if getattr(box, "labels", "named") else linewidth / 3))
         if show_snr:
             top = ax.transAxes.inverted().transform(ax.transData.transform((left, box.high_hz / 1e3)))[1]
             place = {"xytext": (0, 1), "va": "bottom"} if top < 0.94 else {"xytext": (2, -2), "va": "top"}  # within the axes
-            ax.annotate(f"{box.snr_db:.0f} dB", (left, box.high_hz / 1e3), **place, textcoords="offset points",
+            name = getattr(box, "labels", "")
+            ax.annotate(f"{name} {box.snr_db:.0f} dB".strip(), (left, box.high_hz / 1e3), **place, textcoords="offset points",
                         fontsize=7, color=colours.get(box.band, OTHER), clip_on=True)
     return ax
 

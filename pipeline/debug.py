@@ -104,7 +104,7 @@ def steps_figure(result, model, thresholds: dict, at_s: float, way=None):
     plot_bands(axes[3], steps.excess_db[here], profile, start_s, label="dB above background", vmin=0, vmax=25)
     boxes = result.regions[(result.regions["start_s"] < end_s) & (result.regions["end_s"] > start_s)]
     plot_boxes(axes[3], boxes, show_snr=True)
-    axes[3].set_title("Excess over the background and the regions of interest", loc="left", fontsize=10)
+    axes[3].set_title("Excess over the background and the regions of interest with their names (thin: none; by band of the search, green: tone in a broad sound, pink: click train)", loc="left", fontsize=10)
     seen_db = passage_picture(generator, recording, way, start_s, end_s, CONTEXT_S)
     _model_picture(axes[4], seen_db, profile, start_s)
     _probabilities(axes[5], result, model, thresholds, seen_db, start_s, end_s)
@@ -152,7 +152,7 @@ def _probabilities(ax, result, model, thresholds, picture_db, start_s, end_s):
         ax.plot(times, trace[:, i], color=colour, linewidth=1.3, label=label)
         ax.plot(windows["start_s"] + profile.window_s / 2, windows[f"p_{label}"], ".", color=colour, markersize=7)
         if label in thresholds:
-            ax.axhline(thresholds[label]["on"], color=colour, linestyle=":", linewidth=0.8)
+            ax.axhline(thresholds[label].get("region", thresholds[label]["on"]), color=colour, linestyle=":", linewidth=0.8)
     for event in result.events[(result.events["start_s"] < end_s) & (result.events["end_s"] > start_s)].itertuples():
         for label in event.labels.split("+"):  # decisions, a row for each label
             row = -0.07 * (1 + [*profile.labels].index(label))

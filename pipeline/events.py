@@ -33,6 +33,7 @@ PULSED = ("HFPC", "BBPC")
 DIPHONIC_SHARE = 0.5   # of the shorter call
 MIN_OVERLAP_S = 0.04
 EDGE_DB, EDGE_BANDS = 10.0, 3  # a band belongs to a call where its peaks stand so far above the background; a region so near its ROI band's border touches it
+WIDER = 2.5
 LEAST_SNR_DB = 0.0     # in the event's box; below: flag below_snr
 STEADY_S, STEADY_DRIFT, STEADY_BANDS = 1.0, 0.05, 4
 IMPULSE_SHARE, IMPULSE_S = 0.6, 0.08
@@ -139,13 +140,14 @@ def _calls(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> list[Ca
 
 
 def _without_wider(mine: np.ndarray, boxes: np.ndarray, tonal: bool) -> np.ndarray:
-    """For a tonal label, the regions less those in whose time and band a ridge lies that has the same name: they hold something else beside it."""
+    """For a tonal label, the regions less those in whose time and band a ridge of the same name lies that is WIDER times narrower: they hold something else beside it."""
     ridges = mine[boxes["band"][mine] == RIDGE]
     if not tonal or not len(ridges):
         return mine
     b, r = boxes[mine][:, None], boxes[ridges]
     shared = np.minimum(b["end_s"], r["end_s"]) - np.maximum(b["start_s"], r["start_s"])
-    inside = (shared >= 0.5 * (b["end_s"] - b["start_s"])) & (b["low_hz"] <= r["low_hz"]) & (b["high_hz"] >= r["high_hz"]) & (b["band"] != RIDGE)
+    inside = (shared >= 0.5 * (r["end_s"] - r["start_s"])) & (b["low_hz"] <= r["low_hz"]) & (b["high_hz"] >= r["high_hz"]) & (b["band"] != RIDGE)
+    inside &= b["high_hz"] - b["low_hz"] >= WIDER * (r["high_hz"] - r["low_hz"])
     return mine[~inside.any(axis=1)]
 
 
@@ -241,22 +243,26 @@ def _bounds(boxes: np.ndarray, start_s: float, end_s: float, span: Span, profile
     """Lowest and highest frequency of a call's regions, and on from there where only the ROI band ends."""
     low_hz, high_hz = float(boxes["low_hz"].min()), float(boxes["high_hz"].max())
     borders = {band["name"]: (band["low_hz"], band["high_hz"]) for band in profile.roi_bands}
-    lowest, highest = boxes[np.argmin(boxes["low_hz"])], boxes[np.argmax(boxes["high_hz"])]
-    low = int(np.searchsorted(profile.band_high_hz, low_hz + 1e-6))
-    high = int(np.searchsorted(profile.band_high_hz, high_hz - 1e-6))
-    n, stands = profile.n_bands, None
-    down, up = (borders.get(str(box["band"]), (0.0, np.inf)) for box in (lowest, highest))
+    down, up = (borders.get(str(box["band"]), (0.0, np.inf)) for box in (boxes[np.argmin(boxes["low_hz"])], boxes[np.argmax(boxes["high_hz"])]))
+    low = min(int(np.searchsorted(profile.band_high_hz, low_hz + 1e-6)), profile.n_bands - 1)
+    high = min(int(np.searchsorted(profile.band_high_hz, high_hz - 1e-6)), profile.n_bands - 1)
+    stands = None
     if down[0] > 0 and low - np.searchsorted(profile.band_centres_hz, down[0]) <= EDGE_BANDS:
         stands = _standing_out(span, start_s, end_s)
-        while low > 0 and (stands[low - 1] or (low > 1 and stands[low - 2])):
-            low -= 1
-        low_hz = min(low_hz, float(profile.band_low_hz[low]))
+        reach = _reach(stands, low, -1)
+        low_hz = low_hz if reach == low else float(profile.band_low_hz[reach])
     if np.searchsorted(profile.band_centres_hz, up[1]) - 1 - high <= EDGE_BANDS:
-        stands = _standing_out(span, start_s, end_s) if stands is None else stands
-        while high < n - 1 and (stands[high + 1] or (high < n - 2 and stands[high + 2])):
-            high += 1
-        high_hz = max(high_hz, float(profile.band_high_hz[high]))
+        reach = _reach(_standing_out(span, start_s, end_s) if stands is None else stands, high, 1)
+        high_hz = high_hz if reach == high else float(profile.band_high_hz[reach])
     return low_hz, high_hz
+
+
+def _reach(stands: np.ndarray, at: int, step: int) -> int:
+    """How far bands that stand out follow each other from band `at` on; a single one that does not is passed over."""
+    n = len(stands)
+    while 0 <= at + step < n and (stands[at + step] or (0 <= at + 2 * step < n and stands[at + 2 * step])):
+        at += step
+    return at
 
 
 # ------------------------------------------------------------------------------------------------------------ events

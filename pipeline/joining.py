@@ -132,9 +132,8 @@ class Joiner:
         return table_of(common | columns | times, types, len(self.events))
 
     def _region_table(self) -> pd.DataFrame:
-        boxes = self.regions.boxes
-        regions = self.regions[np.lexsort((boxes["band"], boxes["high_hz"], boxes["low_hz"], boxes["end_s"], boxes["start_s"]))]
-        boxes, labels = regions.boxes, self.namer.labels
+        regions, labels = self.regions.sorted(), self.namer.labels
+        boxes = regions.boxes
         columns = {name: boxes[name] for name in ("start_s", "end_s", "low_hz", "high_hz", "peak_hz", "snr_db")} | {"band": boxes["band"].tolist()}
         columns |= {f"p_{label}": regions.prob[:, k] for k, label in enumerate(labels)}
         columns |= {"labels": ["+".join(label for label, has in zip(labels, row) if has) for row in regions.named], "named": regions.named.any(axis=1)}

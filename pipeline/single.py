@@ -112,7 +112,7 @@ def _loaded(model: str, files: tuple, device: str):
 
 
 def override(thresholds: dict, changes: dict | None) -> dict:
-    """The model's thresholds with the user's changes: a number sets `window` and `on`, and moves `off` in proportion.
+    """The model's thresholds with the user's changes: a number sets `window`, `on` and `region`, where there is one, and moves `off` in proportion.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def override(thresholds: dict, changes: dict | None) -> dict:
             raise ValueError(f"thresholds: no label {label!r}; the model knows {', '.join(merged)}")
         old = merged[label]
         if not isinstance(change, dict):
-            change = {"window": change, "on": change, "off": change * old["off"] / old["on"]}
+            change = {key: change * old["off"] / old["on"] if key == "off" else change for key in old}
         if not all(key in old and 0 <= value <= 1 for key, value in change.items()):
             raise ValueError(f"thresholds of {label}: {change}; give numbers from 0 to 1 for {', '.join(old)}")
         merged[label] = old | change

@@ -39,6 +39,11 @@ class Regions:
     def __getitem__(self, rows) -> "Regions":
         return Regions(self.boxes[rows], self.prob[rows], self.named[rows], self.far[rows])
 
+    def sorted(self) -> "Regions":
+        """In order of time, then frequency."""
+        b = self.boxes
+        return self[np.lexsort((b["band"], b["high_hz"], b["low_hz"], b["end_s"], b["start_s"]))]
+
     def then(self, other: "Regions") -> "Regions":
         return Regions(*(np.concatenate([mine, theirs]) for mine, theirs in zip(vars(self).values(), vars(other).values())))
 
@@ -155,7 +160,7 @@ class SpanCutter:
     def _span(self, end_s: float) -> Span:
         n = round((end_s - self.start_s) * self.trace_rate_hz)
         span = Span(self.start_s, self.trace[:n], self.trace_rate_hz, self.coarse, self.peak, self.coarse_rate_hz, self.background,
-                    self.named[self.named.boxes["start_s"] < end_s], self.kept_s, self.block_s)
+                    self.named[self.named.boxes["start_s"] < end_s].sorted(), self.kept_s, self.block_s)
         self.trace, self.start_s = self.trace[n:], end_s
         self.named = self.named[self.named.boxes["start_s"] >= end_s] if self.namer.head else self.named[self.named.boxes["end_s"] > end_s]
         held_s = min([end_s, *self.waiting["start_s"], *self.named.boxes["start_s"]]) - BESIDE_S

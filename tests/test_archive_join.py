@@ -10,7 +10,7 @@ import pipeline.join
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.join import PartChanged, join_parts, with_gaps
 from pipeline.parts import pack
-from pipeline.tables import EFFORT_TYPES, TABLES, event_types, read_provenance, typed, window_types
+from pipeline.tables import EFFORT_TYPES, TABLES, event_types, read_provenance, region_types, typed, window_types
 from spectrogram.profile import load_profile
 from tests.toy_model import ToyModel
 from tests.toy_sound import scene, write
@@ -23,6 +23,7 @@ def part(folder, k, n_events=2, band="TOL_63", fingerprint="same", name=None):
     """A part without sound behind it: hour `k`, some events, two windows, one row of levels."""
     name, start = name or f"6872.{pd.Timestamp('2022-07-16') + k * HOUR:%y%m%d%H%M%S}.wav", pd.Timestamp("2022-07-16", tz="UTC") + k * HOUR
     common = {"recording": name, "channel": 0, "calibrated": True, "model_id": "toy"}
+    common |= {"n_calls": 1, "overlap": False, "flags": ""}
     events = pd.DataFrame([common | {"start_s": i, "end_s": i + 1.0, "labels": "HFPC+Whistle" if i % 2 else "Whistle", "diphonic": i % 2 == 1} for i in range(n_events)])
     events = typed(events.reindex(columns=list(event_types(PROFILE))).astype({c: t for c, t in event_types(PROFILE).items() if t != "str" and c in common | {"diphonic": 0}})
                    if n_events else events, event_types(PROFILE))
@@ -32,7 +33,8 @@ def part(folder, k, n_events=2, band="TOL_63", fingerprint="same", name=None):
     effort = typed(pd.DataFrame([common | {"start_utc": start, "end_utc": start + HOUR, "duration_s": 3600.0, "sample_rate_hz": 8000, "status": "ok",
                                            "reason": "", "sensitivity_db": -177.6, "missing_labels": ""}]), EFFORT_TYPES)
     path = folder / f"{k:04d}.zip"
-    path.write_bytes(pack({"events": events, "windows": windows, "levels": levels, "effort": effort}, {"fingerprint": fingerprint}))
+    regions = typed(pd.DataFrame({"recording": name, "start_s": [1.0], "named": True, "labels": "Whistle", "band": "low", "channel": 0}), region_types(PROFILE))
+    path.write_bytes(pack({"events": events, "regions": regions, "windows": windows, "levels": levels, "effort": effort}, {"fingerprint": fingerprint}))
     return path, "same"
 
 
@@ -98,7 +100,7 @@ def test_final_tables_are_replaced_together_or_not_at_all(tmp_path, monkeypatch)
     monkeypatch.setattr(pipeline.join, "_write_csv", fails)
     with pytest.raises(OSError, match="No space left"):
         join_parts(out, [part(tmp_path, 0), part(tmp_path, 1)], {}, PROFILE, csv=True)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before and len(before) == 8
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before and len(before) == 2 * len(TABLES)
 
 
 def test_no_recordings_give_empty_tables(tmp_path):
