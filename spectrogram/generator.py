@@ -22,7 +22,7 @@ from spectrogram.chunks import Chunk, cut_chunks
 from spectrogram.crest import CrestMeter
 from spectrogram.levels import FLOOR, LevelMeter, Seconds, level_table
 from spectrogram.profile import Profile, load_profile
-from spectrogram.recording import Recording
+from spectrogram.recording import CLIPPED, Recording
 from spectrogram.stft import GROUP_FRAMES, FrameGrid
 from spectrogram.threads import one_thread_per_call
 
@@ -130,7 +130,7 @@ class SpectrogramGenerator:
         for columns in (slice(end.n_visible), slice(n_bands, None)):
             _to_decibels(picture[:, columns], sensitivity_db)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
-        return Piece(first, picture, psd, coarse_mean(psd), crest, seconds, chunk.final)
+        return Piece(first, picture, psd, coarse_mean(psd), crest, seconds, chunk.final, clipped_seconds(chunk, rate_hz))
 
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
@@ -180,6 +180,15 @@ class SpectrogramGenerator:
 
 def as_recording(recording: Recording | str | Path) -> Recording:
     return recording if isinstance(recording, Recording) else Recording(recording)
+
+
+def clipped_seconds(chunk: Chunk, rate_hz: int) -> np.ndarray | None:
+    """(seconds,) bool: in which of a chunk's seconds samples lie at full scale; None where in none."""
+    samples = chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]
+    if not len(samples) or max(samples.max(), -samples.min()) < CLIPPED:
+        return None
+    seconds = range(0, len(samples), rate_hz)
+    return np.array([np.abs(samples[start:start + rate_hz]).max() >= CLIPPED for start in seconds])
 
 
 def coarse_mean(power: np.ndarray) -> np.ndarray:

@@ -155,3 +155,11 @@ def test_spectra_that_are_made_side_by_side_do_not_share_their_memory(profile):
     for k, found in enumerate(zip(*both)):
         for mine, expected in zip(found, alone[k]):
             np.testing.assert_array_equal(mine, expected)
+
+
+def test_seconds_with_samples_at_full_scale_are_told(generator):
+    x = white_noise(48000, 4) * np.float32(0.1)
+    x[48000 * 2 + 100] = 1.0
+    pieces, _, _ = stream(generator, Sound(x, 48000))
+    assert pieces[0].clipped.tolist() == [False, False, True, False]
+    assert stream(generator, Sound(x * np.float32(0.5), 48000))[0][0].clipped is None

@@ -184,4 +184,4 @@ def draw_confuser(rng: np.random.Generator, version: int = 1, kind: str | None =
         kind = str(rng.choice(names, p=weights / weights.sum()))
     maker, _, mean, spread = table[kind]
     x = maker(rng)
-    return kind, (x * (10 ** (rng.normal(mean, spread) / 20) / np.max(np.abs(x)))).astype(np.float32)
+    return kind, (x * (10 ** (rng.normal(mean, spread) / 20) / max(np.max(np.abs(x)), 1e-30))).astype(np.float32)  # a maker may give silence
