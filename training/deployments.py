@@ -17,12 +17,13 @@ import pandas as pd
 
 from preprocessing.dataset import IDENTIFIERS, DataSet, add_recording, build_dataset, front_end_key
 from preprocessing.noise_collection import NOISE, VESSEL
-from preprocessing.soundscape import simulate_deployment
+from preprocessing.soundscape import Settings, simulate_deployment
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
 from training.evaluate import json_ready
 from training.spec import SITES
 
+LATEST = Settings().version  # of the simulator
 SPLIT_SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
 BOATS = (False, True)  # recording by recording
 REAL = "real"
@@ -67,6 +68,7 @@ class Deployment:
     recording_s: float
     sample_rate_hz: int = 192_000
     background: Background | None = None
+    simulator: int = LATEST
 
     @property
     def name(self) -> str:
@@ -104,6 +106,7 @@ def plan_splits(
     seed: int = 0,
     sites: tuple = SITES,
     backgrounds: dict[str, list[Background]] | None = None,
+    simulator: int = LATEST,
 ) -> list[Deployment]:
     """Deployments for every split, site and kind.
 
@@ -113,21 +116,22 @@ def plan_splits(
     seed : 0 to 9999; the splits' seeds are far apart, so no deployment is ever in two.
     backgrounds : split -> recorded clips for kind `real`, each as often as any other, give or take
         one, in an order of its own at every site. Without clips there are no such recordings.
+    simulator : its version, 1 or 2.
     """
-    plan = []
+    plan, by = [], {"simulator": simulator}
     for split, kinds in recordings.items():
         for k, site in enumerate(sites):
             for kind, count in kinds.items():
                 own_seed = SPLIT_SEEDS[split] + 100 * seed + 10 * k + list(KINDS).index(kind)
                 if count and kind != REAL:
-                    plan.append(Deployment(split, site, kind, own_seed, count, recording_s))
+                    plan.append(Deployment(split, site, kind, own_seed, count, recording_s, **by))
                 clips = (backgrounds or {}).get(split, []) if kind == REAL else []
                 for j, at in enumerate(
                     np.random.default_rng(own_seed).permutation(len(clips))[:count]
                 ):
                     each = count // len(clips) + (j < count % len(clips))
                     far = own_seed + APART * (j + 1)
-                    water = {"background": clips[at]}
+                    water = by | {"background": clips[at]}
                     plan.append(Deployment(split, site, kind, far, each, recording_s, **water))
     return plan
 
@@ -154,6 +158,7 @@ def simulate(deployment: Deployment, sound: Path, jobs: int = 1) -> Path:
         n_jobs=jobs,
         sample_rate_hz=deployment.sample_rate_hz,
         progress=False,
+        version=deployment.simulator,
         **settings,
     )
     seal.write_text(json.dumps(json_ready(deployment.described())), encoding="utf-8")

@@ -42,7 +42,7 @@ from training.spec import Experiment
 from training.thresholds import choose, choose_by_false_alarms, reliability
 
 # the notebook's parameters: those of an `Experiment` with given splits
-PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
+PARAMETERS = ("name", "question", "profile", "labels", "seed", "recordings", "recording_s", "simulator", "sites", "annotations", "split", "backbone", "width", "depth", "pretrained",
               "epochs", "batch_size", "learning_rate", "windows_per_epoch", "patience", "quantise_epochs", "augmentation", "loss", "normalisation", "bands", "target_precision", "peer",
               "peer_epochs", "hard_negatives", "noise", "thresholds", "trainer", "judge_events", "quick")
 
@@ -61,7 +61,7 @@ def plan_of(spec: Experiment) -> list[Deployment]:
     it is on this machine.
     """
     water = backgrounds_of(noise_of(spec, spec.front_end()))
-    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites), water)
+    return plan_splits(spec.recordings, spec.recording_s, spec.seed, tuple(spec.sites), water, spec.simulator)
 
 
 def data_of(spec: Experiment, data_dir: str | Path, keep_sound: bool = False, jobs: int = 1) -> tuple[DataSet, list[Deployment]]:

@@ -27,7 +27,7 @@ def simulated_calls(spec: Experiment, profile: Profile, folder: str | Path) -> D
     from training.deployments import data_name, plan_splits, simulated_dataset
 
     said = SIMULATED | spec.simulated
-    plan = plan_splits({"train": {kind: said[kind] for kind in ("natural", "busy", "empty")}}, said["recording_s"], spec.seed, tuple(spec.sites))
+    plan = plan_splits({"train": {kind: said[kind] for kind in ("natural", "busy", "empty")}}, said["recording_s"], spec.seed, tuple(spec.sites), simulator=spec.simulator)
 
     def renamed(truth: pd.DataFrame) -> pd.DataFrame:
         return truth[truth["label"].isin(CALLS) & (truth["low_hz"] < profile.picture["high_hz"])].assign(label=said["label"])

@@ -33,7 +33,7 @@ from training.spec_checks import BadExperiment, check_keys, check_values, sugges
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 FULL = "_full"  # ends the name of an experiment, and of its results folder, at the full setting
-ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "hard_negatives": 1.0, "setting": "small", "noise": None, "thresholds": None}  # keys that came later: at their defaults they change no digest
+ADDED = {"detections": None, "noised": None, "humpback": None, "denoise": None, "quantise_epochs": 0, "simulated": None, "hard_negatives": 1.0, "setting": "small", "noise": None, "thresholds": None, "simulator": 1}  # keys that came later: at their defaults they change no digest
 RECORDINGS = {"train": {"natural": 4, "busy": 6, "empty": 1}, "validation": {"natural": 4, "empty": 1}, "test": {"natural": 4, "empty": 1}}
 SITES = ("RDL", "CAC", "BSM", "KAM")
 
@@ -80,6 +80,7 @@ class Experiment:
     detections: dict | None = None       # {recordings: folder or simulated, table: file or simulated, ...}, see training/detection_settings.py
     recordings: dict = field(default_factory=lambda: RECORDINGS)  # simulated: split -> kind -> recordings for each site
     recording_s: float = 60
+    simulator: int = 2
     noise: dict | None = None            # recorded, {collection: sea_noise}; training/real_noise.py
     sites: tuple = SITES
     split: Split = Split()

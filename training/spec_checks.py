@@ -46,6 +46,8 @@ def check_values(experiment, where: str) -> None:
     for what in ("epochs", "batch_size", "width", "depth", "members", "learning_rate", "recording_s", "patience", "hard_negatives"):
         if getattr(experiment, what) <= 0:
             raise BadExperiment(f"{where}: {what} is {getattr(experiment, what)}; give a number above 0")
+    if experiment.simulator not in (1, 2):
+        raise BadExperiment(f"{where}: simulator is {experiment.simulator!r}; there are versions 1 and 2")
     if experiment.target_precision is not None and not 0 < experiment.target_precision < 1:
         raise BadExperiment(f"{where}: target_precision is {experiment.target_precision}; give a share between 0 and 1, or leave it out for the highest F1")
     if experiment.trainer is not None:
