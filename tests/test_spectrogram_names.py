@@ -4,7 +4,8 @@ from datetime import datetime, timezone
 import pandas as pd
 import pytest
 
-from spectrogram.names import parse_name, soundtrap_log_start, utc_times, zone
+from spectrogram.logs import read_log
+from spectrogram.names import parse_name, utc_times, zone
 
 
 def utc(*parts):
@@ -23,7 +24,7 @@ def utc(*parts):
     ("AMAR171.1.16000.20220716T021453Z.wav", utc(2022, 7, 16, 2, 14, 53), "AMAR171"),
     ("AMAR171.20220716T021453.5Z.wav", utc(2022, 7, 16, 2, 14, 53, 500000), "AMAR171"),
     ("20220716_021453.WAV", utc(2022, 7, 16, 2, 14, 53), None),
-    ("24F31901603712C8_20220716_021453.WAV", utc(2022, 7, 16, 2, 14, 53), None),
+    ("24F31901603712C8_20220716_021453.WAV", utc(2022, 7, 16, 2, 14, 53), "24F31901603712C8"),
     ("5725_20220716_021453.wav", utc(2022, 7, 16, 2, 14, 53), "5725"),
     ("PAM_20220716_021453_000.wav", utc(2022, 7, 16, 2, 14, 53), None),
     ("site-220716-021453.aif", utc(2022, 7, 16, 2, 14, 53), None),
@@ -73,11 +74,11 @@ def test_time_zone_that_does_not_exist_is_named():
 
 def test_log_beside_the_recording(tmp_path):
     path = tmp_path / "6872.220716021453.wav"
-    assert soundtrap_log_start(path) is None
+    assert read_log(path) is None
     (tmp_path / "6872.220716021453.log.xml").write_text('<X SamplingStartTimeUTC="2022-07-16T02:14:52"/>', encoding="utf-8")
-    assert soundtrap_log_start(path) == utc(2022, 7, 16, 2, 14, 52)
+    assert read_log(path).start_utc == utc(2022, 7, 16, 2, 14, 52)
     (tmp_path / "6872.220716021453.log.xml").write_text('<X SamplingStartTimeUTC="yesterday"/>', encoding="utf-8")
-    assert soundtrap_log_start(path) is None
+    assert read_log(path).start_utc is None
 
 
 def test_times_of_a_table_are_exact_and_in_utc():
