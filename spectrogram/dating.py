@@ -16,8 +16,7 @@ from spectrogram.metadata import OwnWord
 from spectrogram.names import in_utc, parse_name, utc_times
 
 DIFFERS = timedelta(seconds=60)
-RESETS = (1970, 1980, 2000)  # years in which clocks begin that were not set
-RESET_DAYS = 60
+RESETS = {1970: 60, 1980: 60, 2000: 2}  # the first days of years in which clocks begin that were not set
 NO_TIME = ("no start time in the file name; times count from the start of the file, name it SERIAL.yymmddHHMMSS or give a table of "
            "start times")
 
@@ -34,6 +33,11 @@ class Timeline:
     unlistened: tuple[tuple[float, float, str], ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def breaks_s(self) -> tuple[float, ...]:
+        """Seconds of the file at which stretches begin after a pause."""
+        return tuple(begin for begin, _ in self.breaks)
+
     def stretches(self, duration_s: float) -> list[tuple[float, float, datetime | None]]:
         """(start_s, end_s, start_utc) of the stretches that make up so many seconds of the file; one where nothing paused."""
         begins = [(0.0, self.start_utc), *(b for b in self.breaks if 0 < b[0] < duration_s)]
@@ -47,9 +51,8 @@ class Timeline:
         """
         offsets = np.asarray(offsets_s, float)
         if self.breaks and self.start_utc is not None:
-            begins = np.array([begin for begin, _ in self.breaks])
             shifts = np.array([0.0, *((start - self.start_utc).total_seconds() - begin for begin, start in self.breaks)])
-            offsets = offsets + shifts[np.searchsorted(begins, offsets if at_s is None else np.asarray(at_s, float), "right")]
+            offsets = offsets + shifts[np.searchsorted(self.breaks_s, offsets if at_s is None else np.asarray(at_s, float), "right")]
         return utc_times(self.start_utc, offsets)
 
 
@@ -91,7 +94,7 @@ def timeline(name: str, word: OwnWord, log: Log | None, clock: tzinfo, given: da
 def impossible(start: datetime, now: datetime | None = None) -> str:
     """Why a date cannot be right by itself: in the future, or where a clock begins that was not set; "" where it can."""
     now = now or datetime.now(timezone.utc)
-    unset = start.year in RESETS and start.timetuple().tm_yday <= RESET_DAYS
+    unset = start.timetuple().tm_yday <= RESETS.get(start.year, 0)
     if not unset and start <= now + timedelta(days=2):
         return ""
     why = "is where a clock begins that was not set" if unset else "lies in the future"

@@ -18,12 +18,11 @@ from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, H
 from spectrogram.logs import read_log
 from spectrogram.metadata import own_word
 from spectrogram.names import parse_name, zone
+from spectrogram.packed import packed_line
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, checked
 from spectrogram.stored import opened
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
-PACKED = {".sud": "SoundTrap's packed sound; unpack it with SoundTrap Host, PAMGuard or the x3 tools",
-          ".x3": "X3-packed sound; unpack it with the x3 tools or PAMGuard"}
 NO_SERIAL = "no serial"
 PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
 CLIPPED = 0.9999
@@ -129,8 +128,8 @@ class Recording:
                 size = f.seek(0, os.SEEK_END)
             if size == 0:
                 raise BadRecording(f"{self.path}: zero bytes; the recorder or the copy failed, copy it again or leave it out")
-            if what := PACKED.get(self.path.suffix.lower()):
-                raise BadRecording(f"{self.path}: {what}, then give the WAV files")
+            if line := packed_line([self.path.name]):
+                raise BadRecording(f"{self.path}: {line}")
             header = header_of(self.path)
         except OSError as error:
             raise BadRecording(f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions") from None
