@@ -49,10 +49,10 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
         header.notes.append(f"{_span(frames - total, true['rate'])} of sound lie behind the end that the header promises "
                             f"({_span(total, true['rate'])}); they are processed too, check what wrote the file")
     header.agrees = header.frames == header.promised
-    if header.frames != total or said != true or tagged or head[:4] != b"fLaC" or _first_byte(read, 4) != first_at:
-        packed = true["rate"] << 44 | true["channels"] - 1 << 41 | true["bits"] - 1 << 36 | header.frames
-        blocks = struct.pack(">HH", 16, 65535) if first["varies"] else struct.pack(">HH", first["block"], first["block"])
-        header.prefix = b"fLaC\x80\0\0\x22" + blocks + bytes(6) + packed.to_bytes(8, "big") + bytes(16)
+    packed = true["rate"] << 44 | true["channels"] - 1 << 41 | true["bits"] - 1 << 36 | header.frames
+    blocks = struct.pack(">HH", 16, 65535) if first["varies"] else struct.pack(">HH", first["block"], first["block"])
+    header.prefix = b"fLaC\x80\0\0\x22" + blocks + bytes(6) + packed.to_bytes(8, "big") + bytes(16)
+    header.mended = not first["varies"] and header.frames > first["block"] and info[:4] != blocks
     return header
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 Read = Callable[[int, int], bytes]  # (first byte, how many) -> bytes, fewer at the end of the file
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ, MOST_CHANNELS = 10, 4_000_000, 256
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ, MOST_CHANNELS = 10, 1_000_000, 256
 BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 NEVER_WRITTEN = frozenset((0, 8, 36, 44))  # the size of a header, without the sound that came later
 STREAM = frozenset(base - less for base in (1 << 31, 1 << 32) for less in (0, 1, 2, 36, 37, 44, 45, 256, 4096))
@@ -33,7 +33,7 @@ class Header:
     first_byte : where the sound begins. frames : how many the file holds. promised : how many the header says there are (`frames`
     where it cannot know: a stream, a recorder cut off). agrees : header and file do, or differ in a known way. unfinished : the
     recorder never came to write the size. notes : what is odd, one clear line each. chunks : name -> body of the small chunks.
-    prefix : a header that is right, to be read in place of the file's own (FLAC).
+    prefix : a header that is right, to be read in place of the file's own (FLAC). mended : the file's own misleads who reads it.
     """
 
     container: str
@@ -49,6 +49,7 @@ class Header:
     notes: list[str] = field(default_factory=list)
     chunks: dict[str, bytes] = field(default_factory=dict)
     prefix: bytes = b""
+    mended: bool = False
 
     @property
     def frame_bytes(self) -> int:

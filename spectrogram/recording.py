@@ -133,11 +133,14 @@ class Recording:
             header = header_of(self.path)
         except OSError as error:
             raise BadRecording(f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+        by_library = None
         try:
             with soundfile.SoundFile(self.path) as f:
-                by_library, self.subtype, self.format = (f.samplerate, f.channels, f.frames), f.subtype, f.format
+                facts, self.subtype, self.format = (f.samplerate, f.channels, f.frames), f.subtype, f.format
+                if self.format == "FLAC":  # damage before the first frame is only seen when that is read
+                    f.read(1, dtype="int32")
+                by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
-            by_library = None
             if header is None or not header.frame_bytes:
                 raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
         self.unfinished, self.header_agrees, self._read_by = False, True, None
@@ -147,7 +150,7 @@ class Recording:
         else:
             self.sample_rate_hz, self.channels, self.frames, self.promised_frames = header.sample_rate_hz, header.channels, header.frames, header.promised
             self.unfinished, self.header_agrees = header.unfinished, header.agrees
-            if by_library != (header.sample_rate_hz, header.channels, header.frames) or header.prefix:
+            if by_library != (header.sample_rate_hz, header.channels, header.frames) or header.mended:
                 self._read_by, self.subtype, self.format = header, header.subtype, header.container
             for line in header.notes:
                 self.fault(line)
@@ -259,7 +262,8 @@ class Recording:
         last = self.frames if end_s is None else min(self.frames, round(end_s * self.sample_rate_hz))
         with self.opened() as f:
             try:
-                f.seek(min(first, self.frames))
+                if first > 0:
+                    f.seek(min(first, self.frames))
                 x = f.read(max(0, last - first), dtype="float32", always_2d=True)[:, self.channel]
             except (soundfile.LibsndfileError, OSError) as error:
                 raise BadRecording(f"{self.path}: damaged between {start_s:.1f} s and {last / self.sample_rate_hz:.1f} s ({reason(error)}); "

@@ -130,9 +130,9 @@ def _find(chunks, read: Read, size: int, order: str, head: bytes) -> tuple[int |
         return form, data
     head = head if b"data" in head else read(0, SEARCHED_BYTES)
     if form is None:
-        form = _search(head, b"fmt ", 12)
+        form = search(head, b"fmt ", 12)
     if form is not None and data is None:
-        data = _search(head[:form + 4096], b"data", form + 24)
+        data = search(head[:form + 4096], b"data", form + 24)
         behind = form + 24  # of the smallest format
         if data is None and behind + 8 <= size and struct.unpack(f"{order}I", read(behind + 4, 4))[0] == size - behind - 8:
             data = behind
@@ -142,15 +142,17 @@ def _find(chunks, read: Read, size: int, order: str, head: bytes) -> tuple[int |
     return form, data
 
 
-def _search(head: bytes, name: bytes, start: int) -> int | None:
-    """Where a name stands, or one with a single byte of it damaged."""
+def search(head: bytes, name: bytes, start: int, wrong: int = 1) -> int | None:
+    """Where a name stands, or one with a few bytes of it damaged."""
     at = head.find(name, start)
     if at >= 0:
         return at
-    for at in range(start, min(len(head), start + 4096) - 8):
-        if sum(a != b for a, b in zip(head[at:at + 4], name)) == 1:
-            return at
-    return None
+    return next((at for at in range(start, min(len(head), start + 4096) - 8) if differ(head[at:at + len(name)], name) <= wrong), None)
+
+
+def differ(a: bytes, b: bytes) -> int:
+    """In how many bytes two names of one length differ."""
+    return sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b))
 
 
 def _long_size(body: bytes) -> int | None:

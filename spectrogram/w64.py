@@ -4,7 +4,7 @@ from __future__ import annotations
 import struct
 
 from spectrogram.header import Header, Read, settle
-from spectrogram.riff import MOST_CHUNKS, read_format
+from spectrogram.riff import MOST_CHUNKS, differ, read_format, search
 
 RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every name but that of the file
@@ -12,7 +12,7 @@ TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every name but that of th
 
 def parse(read: Read, size: int, head: bytes) -> Header | None:
     """The header of a W64; None where the file is none."""
-    if head[:4] != b"riff" or head[4:16] != RIFF[4:]:
+    if differ(head[:16], RIFF) > 3:
         return None
     at, form, data = 40, None, None
     for _ in range(MOST_CHUNKS):
@@ -21,13 +21,17 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
             break
         length = struct.unpack("<Q", raw[16:])[0]
         if raw[:4] == b"fmt ":
-            form = read(at + 24, 40)
+            form = at
         if raw[:4] == b"data":
             data = at
             break
         at += max(24, (length + 7) // 8 * 8)
+    if form is None or data is None:  # a name or a size is damaged
+        form = search(head, b"fmt " + TAIL, 40, 3)
+        data = None if form is None else search(head, b"data" + TAIL, form + 24, 3)
     if form is None or data is None:
         return None
+    length, form = struct.unpack("<Q", read(data + 16, 8).ljust(8, b"\0"))[0], read(form + 24, 40)
     header = read_format(form, "<", "W64", data + 24)
     if header is None or header.frame_bytes == 0:
         return header
