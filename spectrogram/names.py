@@ -23,20 +23,22 @@ ZONES_H = {"UTC": 0, "GMT": 0, "NST": -3.5, "NDT": -2.5, "AST": -4, "ADT": -3, "
 DOUBTFUL = ("BST", "IST", "SST")  # British or Bangladesh, Indian, Irish or Israel, ...: taken only where the recorder's zone calls itself so
 _LONG = r"(?P<year>\d{4})(?P<s>[-_.])(?P<month>\d\d)(?P=s)(?P<day>\d\d)"
 _WHOLE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
-_SHORT = r"(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)"
+_SHORT = r"(?<!\d{4}[-_.]\d\d[-_.])(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)"
 _BETWEEN = r"(?:--|__|[-Tt_$ .])"
 _SECONDS = r"(?P<hour>\d\d)(?P<t>[-:_.]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d)"
 _MINUTES = r"(?P<hour>\d\d)(?P<t>[-:]?)(?P<minute>\d\d)(?P<second>)"
-_FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?![\dA-Za-z]))?"
+_FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?![\dA-Ya-z]))?"
 _UTC = rf"(?P<utc>_?Z(?![A-Za-z])|[+-]\d\d:?\d\d(?!\d)|[+-]\d\d(?!\d)|[_ ](?:{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z]))?(?!\d)"
-FORMS = tuple(re.compile(rf"(?<!\d){form}") for form in (
+FORMS = tuple(re.compile(rf"(?<!\d)(?<!_E){form}") for form in (
     _WHOLE + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
-    _LONG + _BETWEEN + _SECONDS + _FRACTION + _UTC,
+    _LONG + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
     _SHORT + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
     _WHOLE + _BETWEEN + "?" + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
     _LONG + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
     _SHORT + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
 ))
+SHORT, WHOLE_TO_THE_MINUTE, TO_THE_MINUTE = FORMS[2], FORMS[3], frozenset(FORMS[3:])
+AFTER_SERIAL = re.compile(r"(?:^|[_.])\d{3,}[._]$")
 YEARS = range(1900, 2100)
 SOUNDTRAP = re.compile(r"^(\d{3,})\.\d{12}(?!\d)")
 DIGITS = re.compile(r"^(\d{3,})[._]")
@@ -77,11 +79,16 @@ def parse_name(file_name: str, clock: str | tzinfo | None = None) -> tuple[datet
     clock = zone(clock)
     soundtrap = SOUNDTRAP.match(stem)
     at = len(soundtrap.group(1)) + 1 if soundtrap else 0
-    for form in FORMS:
-        for match in form.finditer(stem, at):
-            wall, known = _wall(match, clock)
-            if wall is not None:
-                return in_utc(wall, known), _serial(stem, match.start(), wall)
+    moments = [(match.start(), form, *_wall(match, clock)) for form in FORMS for match in form.finditer(stem, at)]
+    moments = [moment for moment in moments if moment[2] is not None]
+    if moments:
+        date_at, form, wall, known = min(moments, key=lambda moment: moment[0])  # a name may tell its end as well
+        others = [moment[1] for moment in moments if moment[0] == date_at or form in TO_THE_MINUTE]
+        if form is SHORT:  # 201012101112: of 2020, or of 2010; behind a serial it is a SoundTrap's
+            doubtful = WHOLE_TO_THE_MINUTE in others and not AFTER_SERIAL.search(stem[:date_at])
+        else:
+            doubtful = form in TO_THE_MINUTE and not TO_THE_MINUTE.issuperset(others)
+        return None if doubtful else in_utc(wall, known), _serial(stem, date_at, wall)
     if AUDIOMOTH_HEX.match(Path(file_name).name):  # firmware before 1.2: seconds since 1970 in hexadecimal
         start = datetime.fromtimestamp(int(stem, 16), timezone.utc)
         if 2010 <= start.year <= 2030:
