@@ -193,4 +193,6 @@ class RemoteSound:
         self.truncated, self.notes = header.promised > header.frames + 1, header.notes
 
     def _peek(self, head: bytes, at: int, count: int) -> bytes:
+        if not 0 <= at < self.size:
+            return b""
         return head[at:at + count] if at + count <= len(head) or len(head) == self.size else self._bytes(at, min(at + count, self.size))

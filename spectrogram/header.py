@@ -83,6 +83,8 @@ def header_of(path: Path) -> Header | None:
         size = file.seek(0, 2)
 
         def read(at: int, count: int) -> bytes:
+            if not 0 <= at < size:  # a damaged header leads anywhere
+                return b""
             file.seek(at)
             return file.read(count)
 

@@ -130,7 +130,7 @@ def _find(chunks, read: Read, size: int, order: str, head: bytes) -> tuple[int |
         return form, data
     head = head if b"data" in head else read(0, SEARCHED_BYTES)
     if form is None:
-        form = search(head, b"fmt ", 12)
+        form = next((at for wrong in (1, 2) if (at := search(head, b"fmt ", 12, wrong)) is not None), None)
     if form is not None and data is None:
         data = search(head[:form + 4096], b"data", form + 24)
         behind = form + 24  # of the smallest format
@@ -183,7 +183,7 @@ def read_format(body: bytes, order: str, container: str, first_byte: int) -> Hea
 
 def _vote(channels: int, rate_hz: int, byte_rate: int, align: int, bits: int) -> dict[str, int]:
     """The channels, rate and bits that agree with most of the five numbers; the header's own where nothing is better."""
-    all_bits = dict.fromkeys([bits, *(b for b in (16, 24, 32, 8, 64) if channels and align * 8 == b * channels)])
+    all_bits = dict.fromkeys([bits, 16, 24, 32, 8, 64])
     all_channels = dict.fromkeys([channels, *(align * 8 // b for b in all_bits if b and align * 8 % b == 0)])
     rates = dict.fromkeys([rate_hz, *(byte_rate // a for a in (align, channels * bits // 8) if a and byte_rate % a == 0)])
     votes: Counter = Counter()
