@@ -17,7 +17,7 @@ from spectrogram.names import YEARS, ZONES_H
 PAUSE_S = 1.0  # raw files of a HARP that follow within this are one stretch
 RAW_FILES_AT, RAW_FILE_BYTES = 56, 32
 TICKS_S = 1e-3
-DAMAGED_LIST = "the list of raw files in its header is damaged; after a pause of the recorder its times are not those of the clock"
+DAMAGED_LIST = "the list of raw files in its header is damaged or not of this sound; after a pause of the recorder its times are not those of the clock"
 AUDIOMOTH = re.compile(r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))? (\d\d)/(\d\d)/(\d{4})(?: \(UTC([+-]\d{1,2}(?::\d\d)?)?\))?")
 AUDIOMOTH_ID = re.compile(r"by \w*Moth\w* ([0-9A-F]{16})")
 WAMD_SERIAL, WAMD_START, WAMD_SLOWED = 2, 5, 15
@@ -99,7 +99,9 @@ def _harp(body: bytes, header: Header) -> OwnWord:
         at += length
     if not stretches:
         return OwnWord()
-    if any(later[1] <= earlier[1] for earlier, later in zip(stretches, stretches[1:])):
+    sound_bytes = header.frames * header.frame_bytes
+    misfits = header.agrees and abs(at - sound_bytes) > 0.01 * sound_bytes  # the sound was converted after the list was written
+    if (misfits and len(stretches) > 1) or any(later[1] <= earlier[1] for earlier, later in zip(stretches, stretches[1:])):
         return OwnWord(stretches[0][1], "harp", notes=(DAMAGED_LIST,))
     serial = body[11:15].strip(b"\0 ").decode("ascii", "ignore") or None
     return OwnWord(stretches[0][1], "harp", serial, stretches=tuple(stretches) if len(stretches) > 1 else ())
