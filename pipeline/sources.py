@@ -56,8 +56,8 @@ def is_remote(where: str | Path) -> bool:
 
 
 def own_serial(source: Source) -> str | None:
-    """The serial that a recording which lies here tells of itself; None for a remote one, whose worker will read it."""
-    if source.remote:
+    """The serial that a recording which lies here tells of itself; None for a remote one, whose worker will read it, and for a FLAC, which tells none."""
+    if source.remote or source.where.lower().endswith(".flac"):
         return None
     try:
         return own_word(header_of(Path(source.where))).serial
