@@ -26,6 +26,7 @@ EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc
 NO_SERIAL = "no serial"
 PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
 CLIPPED = 0.9999
+BEYOND = 1e9  # of full scale: no sound, and its square is beyond float32
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
 UNSCALED = ("float32", 1.0)
@@ -227,7 +228,7 @@ class Recording:
     def _checked_samples(self, x: np.ndarray) -> np.ndarray:
         """The samples, not-numbers replaced by 0, what is wrong with them counted."""
         if self.subtype in ("FLOAT", "DOUBLE"):
-            bad = ~np.isfinite(x)
+            bad = ~(np.abs(x) < BEYOND)  # NaN as well
             if bad.any():
                 self.bad_samples += int(bad.sum())
                 x = np.where(bad, np.float32(0), x)
@@ -241,7 +242,7 @@ class Recording:
 
     def _note_what_was_read(self) -> None:
         if self.bad_samples:
-            self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
+            self.fault(f"{self.bad_samples} samples are not numbers (NaN, infinite, or beyond all sense); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:
             self.fault("silence: every sample is the same; check the hydrophone, its cable and the gain")
         if self.clipped_samples:

@@ -187,7 +187,7 @@ def test_damaged_passage_of_a_flac(generator, tmp_path):
 
 def test_samples_that_are_no_numbers_count_as_silence(generator, tmp_path):
     x = white_noise(RATE, 3, 0.1)
-    x[[100, 9000, 9001]] = np.nan, np.inf, -np.inf
+    x[[100, 9000, 9001]] = np.nan, np.inf, -3e38
     recording = Recording(write(tmp_path / f"{NAME}.wav", x, RATE, "FLOAT"))
     y = samples(recording)
     assert np.isfinite(y).all() and (y[[100, 9000, 9001]] == 0).all() and recording.bad_samples == 3
