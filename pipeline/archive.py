@@ -26,9 +26,10 @@ from pipeline.fingerprint import footer, what_changed
 from pipeline.join import join_parts
 from pipeline.overrides import given_for
 from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
-from pipeline.sources import Source
+from pipeline.sources import Source, own_serial
 from spectrogram import __version__
 from spectrogram.names import parse_name
+from spectrogram.recording import NO_SERIAL
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 
 SAY_AT_MOST = 3  # times the same fault is said; every recording has its own in `effort`
@@ -88,10 +89,12 @@ class Archive:
     def job(self, source: Source) -> Job:
         """A recording with all that decides its tables."""
         given = given_for(self.overrides, source.name)
-        start_utc, serial = parse_name(local_name(source.name), self.clock)
-        serial = given.get("serial") or serial
-        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(serial)
-        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated}
+        start_utc, by_name = parse_name(local_name(source.name), self.clock)
+        serial = given.get("serial") or own_serial(source) or by_name
+        known = by_name if "serial" not in given and serial not in HYDROPHONE_SENSITIVITY else serial
+        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(known)
+        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
+                     "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
         return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise)
 

@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import with_places
+from pipeline.effort import one_each, with_places
 from pipeline.minutes import event_labels
 from pipeline.tables import write_text
 from spectrogram import __version__
@@ -50,7 +50,7 @@ def to_darwin_core(events: pd.DataFrame, effort: pd.DataFrame, folder: str | Pat
     effort = effort[effort["duration_s"] > 0].reset_index(drop=True)
     made, constants = dict(made or {}), dict(constants or {})
     places = {site: _position(positions, site) for site in effort["site"].unique()}
-    event = pd.concat([_deployments(effort, dataset, places), _recordings(effort, dataset, places)], ignore_index=True).assign(**constants)
+    event = pd.concat([_deployments(effort, dataset, places), _recordings(one_each(effort), dataset, places)], ignore_index=True).assign(**constants)
     taxon = {"scientificName": scientific_name, "scientificNameID": scientific_name_id or WORMS.get(scientific_name, ""), "taxonRank": "species", "kingdom": "Animalia",
              "vernacularName": vernacular_name}
     occurrence = _occurrences(events, effort, dataset, taxon, made, remarks).assign(**constants)

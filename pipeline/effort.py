@@ -39,7 +39,7 @@ def with_places(effort: pd.DataFrame, sites: str | Mapping[str, str] | None = No
     ['bay', 'tidal flat']
     """
     names = effort["recording"].astype("str")
-    recorder = effort["recorder"] if "recorder" in effort else serials(names)
+    recorder = recorders(effort)
     if sites is None:
         site = effort["site"] if "site" in effort else recorder
     elif isinstance(sites, str):
@@ -54,12 +54,33 @@ def with_places(effort: pd.DataFrame, sites: str | Mapping[str, str] | None = No
     return effort.assign(recorder=recorder.astype("str"), site=site.astype("str"))
 
 
+def recorders(effort: pd.DataFrame) -> pd.Series:
+    """Who recorded each recording: the column `recorder`, where it says so, else the serial in the file's name."""
+    names = effort["recording"].astype("str")
+    if "recorder" not in effort:
+        return serials(names)
+    said = effort["recorder"].astype("str").fillna("").str.strip()
+    unsaid = said == ""
+    return said.mask(unsaid, serials(names[unsaid]).reindex(names.index)) if unsaid.any() else said
+
+
 def serials(names: pd.Series) -> pd.Series:
     """Serial in each file name, "no serial" where there is none."""
     files = names.str.rsplit("/", n=1).str[-1]
     found = files.str.extract(SOUNDTRAP)[0]  # the commonest names at once, the others one by one
     others = files[found.isna()]
     return found.fillna(pd.Series([parse_name(x)[1] for x in others], index=others.index, dtype=object)).fillna(NO_SERIAL).astype("str")
+
+
+def one_each(effort: pd.DataFrame) -> pd.DataFrame:
+    """One row for each recording, in order: the stretches of a file inside which the recorder paused as one, from the first start to the last end, with the
+    seconds of sound of all."""
+    if not effort["recording"].duplicated().any():
+        return effort
+    by = effort.groupby("recording", sort=False)
+    sums = {column: by[column].transform("sum") for column in ("duration_s", "listened_s") if column in effort}
+    ends = {"end_utc": by["end_utc"].transform("max")} if "end_utc" in effort else {}
+    return effort.assign(**sums, **ends).drop_duplicates("recording").reset_index(drop=True)
 
 
 def dated(effort: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from pipeline.effort import serials
+from pipeline.effort import one_each, serials
 from pipeline.tables import raven_table, write_raven, write_text
 
 SOUND_LIST = ".files.txt"
@@ -39,6 +39,7 @@ def to_raven(events: pd.DataFrame, effort: pd.DataFrame, path: str | Path, recor
     ValueError
         for a recording that is not in `effort`, or where there are several to choose from.
     """
+    effort = one_each(effort)
     names = effort["recording"].tolist()
     if recording is None and len(names) != 1:
         raise ValueError(f"{path}: effort holds {len(names)} recordings; say which, or write all with to_raven_sequence")
@@ -66,7 +67,7 @@ def to_raven_sequence(events: pd.DataFrame, effort: pd.DataFrame, path: str | Pa
     ValueError
         for several sample rates, which Raven cannot open as one sequence, or nothing to open.
     """
-    path, files = Path(path), effort[effort["duration_s"] > 0].drop_duplicates("recording")
+    path, files = Path(path), one_each(effort[effort["duration_s"] > 0])
     rates = sorted(files["sample_rate_hz"].unique())
     if len(rates) != 1:
         fault = f"recordings at {', '.join(map(str, rates))} Hz, which Raven cannot open as one sequence" if rates else "no recording holds any sound"

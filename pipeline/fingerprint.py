@@ -27,13 +27,13 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
 
     Parameters
     ----------
-    source : Source. recording : start_utc (of name or table), serial, sensitivity_db, calibrated. settings : channel, level_row_s, denoise.
+    source : Source. recording : start_utc (of name or table), recorder, serial, sensitivity_db, calibrated. settings : channel, level_row_s, denoise.
     """
     profile = model.profile
     decides = {"input": source.name, "input_size": source.size, "input_changed": source.changed, "log": source.log and [source.log.size, source.log.changed],
                "start_utc": str(recording["start_utc"]), "model_id": model.model_id, "profile": profile.name, "profile_hash": profile.hash(),
                "thresholds": thresholds, "code": code_hash(),
-               "settings": settings | {key: recording[key] for key in ("serial", "sensitivity_db", "calibrated")}}
+               "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}}
     return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": source.where}
 
 

@@ -16,10 +16,10 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from pipeline.drafts import draft
+from pipeline.effort import one_each, recorders
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, region_types, typed, window_types
-from spectrogram.names import parse_name
 
 SMALL = 100  # tables that are merged at once
 BATCH_BYTES = 32_000_000
@@ -197,9 +197,9 @@ def _write_csv(parquet: Path, path: Path) -> None:
 
 def with_gaps(effort: pd.DataFrame) -> pd.DataFrame:
     """Effort in order of time, each recording with the gap since the same recorder's last sound (negative: it overlaps an earlier
-    recording, and its reason says so). Recorders are told apart by the serials in the names; without serials all count as one."""
+    recording, and its reason says so). Recorders are told apart as `pipeline.effort.recorders` does."""
     effort = effort.sort_values(["start_utc", "recording"], ignore_index=True)
-    recorder = effort["recording"].map(lambda name: parse_name(name.rsplit("/", 1)[-1])[1] or "")
+    recorder = recorders(effort)
     ends = effort["end_utc"].groupby(recorder).cummax().groupby(recorder).shift()
     effort["gap_before_s"] = (effort["start_utc"] - ends) / timedelta(seconds=1)
     for i in effort.index[effort["gap_before_s"] < -1.0]:
@@ -221,7 +221,7 @@ def _count(events, counts: dict[str, Counter]) -> None:
 
 def _summary(effort: pd.DataFrame, counts: dict[str, Counter], profile) -> pd.DataFrame:
     """Effort with the number of events of each label, of diphonic ones and of all, for each recording."""
-    table = effort[["recording", "start_utc", "duration_s", "sample_rate_hz", "status", "reason", "gap_before_s", "missing_labels"]].copy()
+    table = one_each(effort)[["recording", "start_utc", "duration_s", "sample_rate_hz", "status", "reason", "gap_before_s", "missing_labels"]].copy()
     for what in (*call_labels(profile), "diphonic", "events"):
         table[what] = pd.Series([counts[name][what] if name in counts else 0 for name in table["recording"]], dtype="int64")
     return table

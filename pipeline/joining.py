@@ -17,8 +17,7 @@ from pipeline.spans import Regions, SpanCutter
 from pipeline.tables import EFFORT_TYPES, event_types, region_types, table_of, window_types
 from ROI.detector import RoiDetector
 from spectrogram.generator import COARSE_FRAMES, coarse_peak
-from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
-from spectrogram.names import utc_times
+from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows, row_numbers
 from spectrogram.recording import Recording
 from spectrogram.windows import TraceJoiner, WindowPeaks
 
@@ -50,6 +49,7 @@ class Joiner:
         self.window_parts, self.prob_parts, self.level_parts, self.events = [], [], [], []
         self.regions, self.clipped_s = Regions.none(len(self.namer.labels)), np.zeros(0)
         self.pending_seconds: list[Seconds] = []
+        self.breaks_s = recording.timeline.breaks_s
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
 
@@ -84,9 +84,16 @@ class Joiner:
         """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
         self.pending_seconds.append(made.seconds)
         end_s = made.seconds.start_s[-1] + made.seconds.duration_s[-1] if len(made.seconds.start_s) else 0.0
-        if made.final or end_s % self.level_row_s == 0:
-            self.level_parts.append(level_rows(Seconds.join(self.pending_seconds), self.recording.sensitivity_db, self.level_row_s))
-            self.pending_seconds = []
+        if made.final or self.breaks_s or end_s % self.level_row_s == 0:
+            self._close_rows(made.final)
+
+    def _close_rows(self, final: bool) -> None:
+        seconds, self.pending_seconds = Seconds.join(self.pending_seconds), []
+        if self.breaks_s and not final:  # rows begin anew after each pause, so the last one may be open still
+            rows = row_numbers(seconds, self.level_row_s, self.breaks_s)
+            done = int(np.searchsorted(rows, rows[-1])) if len(rows) else 0
+            seconds, self.pending_seconds = seconds.cut(0, done), [seconds.cut(done)]
+        self.level_parts.append(level_rows(seconds, self.recording.sensitivity_db, self.level_row_s, self.breaks_s))
 
     def _window_levels(self, made: Made) -> None:
         """Band levels of the next windows. A window's level is the mean over what of it was recorded."""
@@ -112,23 +119,24 @@ class Joiner:
         recording, profile = self.recording, self.profile
         status = "ok" if recording.complete and not recording.bad_samples else "partial"
         duration_s = (recording.frames_read or 0) / recording.sample_rate_hz
-        common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
+        common = {"recording": self.name, "recorder": recording.recorder, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
+        begin_s, end_s, start_utc = (list(column) for column in zip(*recording.timeline.stretches(duration_s)))
         effort = common | {
-            "start_utc": self._times([0.0]), "end_utc": self._times([duration_s]), "duration_s": duration_s, "sample_rate_hz": recording.sample_rate_hz,
+            "start_utc": start_utc, "end_utc": recording.utc(end_s, begin_s), "duration_s": np.subtract(end_s, begin_s), "sample_rate_hz": recording.sample_rate_hz,
             "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
             "missing_labels": "+".join(self.missing)}
-        levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, recording.start_utc)
+        levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, timeline=recording.timeline)
         levels.insert(1, "recording", self.name)
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
-                    "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
+                    "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "recorder": recording.recorder, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
                     "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.provenance}
-        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, self._region_table(), table_of(effort, EFFORT_TYPES, 1), metadata)
+        return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, self._region_table(), table_of(effort, EFFORT_TYPES, len(begin_s)), metadata)
 
     def _event_table(self, common: dict) -> pd.DataFrame:
         types = event_types(self.profile)
         columns = {name: [row[name] for row in self.events] for name in types if name not in common and not name.endswith("_utc")}
-        times = {f"{edge}_utc": self._times(columns[f"{edge}_s"]) for edge in ("start", "end")}
+        times = {f"{edge}_utc": self.recording.utc(columns[f"{edge}_s"], columns["start_s"]) for edge in ("start", "end")}
         return table_of(common | columns | times, types, len(self.events))
 
     def _region_table(self) -> pd.DataFrame:
@@ -137,7 +145,7 @@ class Joiner:
         columns = {name: boxes[name] for name in ("start_s", "end_s", "low_hz", "high_hz", "peak_hz", "snr_db")} | {"band": boxes["band"].tolist()}
         columns |= {f"p_{label}": regions.prob[:, k] for k, label in enumerate(labels)}
         columns |= {"labels": ["+".join(label for label, has in zip(labels, row) if has) for row in regions.named], "named": regions.named.any(axis=1)}
-        columns |= {f"{edge}_utc": self._times(boxes[f"{edge}_s"]) for edge in ("start", "end")}
+        columns |= {f"{edge}_utc": self.recording.utc(boxes[f"{edge}_s"], boxes["start_s"]) for edge in ("start", "end")}
         return table_of(columns | {"recording": self.name, "channel": self.recording.channel}, region_types(self.profile), len(boxes))
 
     def _window_table(self) -> pd.DataFrame:
@@ -146,7 +154,4 @@ class Joiner:
         prob[:, [label in self.missing for label in labels]] = np.nan
         columns = {f"p_{label}": prob[:, k] for k, label in enumerate(labels)}
         columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc"}}
-        return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
-
-    def _times(self, offsets_s):
-        return utc_times(self.recording.start_utc, offsets_s)
+        return table_of(columns | {"recording": self.name, "start_utc": self.recording.utc(columns["start_s"])}, types, len(columns["start_s"]))

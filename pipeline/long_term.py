@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import epoch_s
+from pipeline.effort import epoch_s, one_each
 from spectrogram.levels import PSD_BANDS_PER_DECADE
 
 MAX_BINS = 1000
@@ -49,13 +49,13 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
     Recordings without a start time take part only where none has one; they then stand one after another.
     """
     columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdigit()]
-    effort = effort[effort["duration_s"] > 0].drop_duplicates("recording")
+    effort = one_each(effort[effort["duration_s"] > 0])
     dated = bool(effort["start_utc"].notna().any())
     effort = effort[effort["start_utc"].notna()] if dated else effort
     if not columns or not len(effort):
         return None
     begins_s = epoch_s(effort["start_utc"]) if dated else (effort["duration_s"].cumsum() - effort["duration_s"]).to_numpy()
-    first_s, last_s = float(begins_s.min()), float((begins_s + effort["duration_s"].to_numpy()).max())
+    first_s, last_s = float(begins_s.min()), float((epoch_s(effort["end_utc"]) if dated and "end_utc" in effort else begins_s + effort["duration_s"].to_numpy()).max())
     width_s = max((last_s - first_s) / max_bins, min(effort["duration_s"].max(), 60.0))
     step_s = float(np.median(np.diff(np.sort(begins_s)))) if len(begins_s) > 30 else 0.0
     width_s = max(width_s, step_s if step_s < (last_s - first_s) / 30 else 0.0)  # a duty cycle's pauses are no gaps
@@ -65,7 +65,7 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
     power, weight = np.zeros((bins, len(columns))), np.zeros((bins, len(columns)))
     counts, usual_s, used = np.zeros((len(columns), STEPS), np.int64), 0.0, np.zeros(len(effort), bool)
     names = pd.Index(effort["recording"])
-    for batch in _batches(levels, ["recording", "start_s", "duration_s", *columns]):
+    for batch in _batches(levels, ["UTC", "recording", "start_s", "duration_s", *columns]):
         row = names.get_indexer(batch["recording"])
         batch, row = batch[row >= 0], row[row >= 0]
         if not len(row):
@@ -74,7 +74,11 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
         length_s = batch["duration_s"].to_numpy()
         usual_s = max(usual_s, length_s.max())
         level_db = batch[columns].to_numpy(dtype=np.float64)
-        at = np.clip(((begins_s[row] + batch["start_s"].to_numpy() + length_s / 2 - first_s) / width_s).astype(int), 0, bins - 1)
+        starts_s = begins_s[row] + batch["start_s"].to_numpy()
+        if dated:  # the recorder may have paused inside a file
+            told_s = epoch_s(batch["UTC"])
+            starts_s = np.where(np.isnan(told_s), starts_s, told_s)
+        at = np.clip(((starts_s + length_s / 2 - first_s) / width_s).astype(int), 0, bins - 1)
         _add(power, weight, at, level_db, length_s)
         _count(counts, level_db[length_s >= usual_s / 2])
     if not used.any():

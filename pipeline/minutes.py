@@ -53,7 +53,8 @@ def site_minutes(events: pd.DataFrame, effort: pd.DataFrame, labels: Sequence[st
     end_s = start_s + effort["duration_s"].to_numpy()
     shown = {label: can_show(effort, label) for label in dict.fromkeys([*labels, *event_labels(events)]) if label != ANY}
     shown[ANY] = np.logical_or.reduce([*(shown[x] for x in shown), np.zeros(len(effort), bool)])
-    row = pd.Index(effort["recording"]).get_indexer(events["recording"])
+    names = effort["recording"].drop_duplicates()  # a file inside which the recorder paused has several rows
+    row = np.append(names.index, -1)[pd.Index(names).get_indexer(events["recording"])]
     called_s, quiet_s = epoch_s(events["start_utc"]), epoch_s(events["end_utc"])
     kind, kinds = pd.factorize(events["labels"])
     for site, mine in effort.groupby("site", sort=True).indices.items():

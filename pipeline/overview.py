@@ -55,7 +55,7 @@ class Run:
         if mine["snr_db"].notna().any():
             best = mine.loc[mine["snr_db"].idxmax()]
             return float((best["start_s"] + best["end_s"]) / 2)
-        return float(self.effort.loc[self.effort["recording"] == name, "duration_s"].iloc[0]) / 2
+        return float(self.effort.loc[self.effort["recording"] == name, "duration_s"].sum()) / 2
 
     def clearest(self, n: int) -> pd.DataFrame:
         """The `n` events that stand out most, in order of time, in units for reading."""

@@ -37,7 +37,7 @@ _ONE = threading.Lock()  # a process works on one recording; a second thread may
 class Job:
     """A recording to be done, or a stretch of one, with all that decides its tables.
 
-    recording : serial, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
+    recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
     """
 
@@ -64,8 +64,11 @@ class Job:
 
     def open(self, path: Path, kind=None) -> Recording:
         """The recording that lies at `path`, with this run's start time and calibration."""
-        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.recording["serial"], clock=self.clock)
-        recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
+        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.given.get("serial"), clock=self.clock)
+        recording.folder = self.recording["folder"]
+        known_here = recording.serial == self.recording["serial"] and (self.recording["calibrated"] or not recording.calibrated)
+        if known_here or "sensitivity_db" in self.given:  # else the file tells what its name does not
+            recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
         return recording
 
 
@@ -136,7 +139,7 @@ def make_part(job: Job, near: Near, model) -> Part:
 def part_of(job: Job, result) -> Part:
     """A recording's result as its part."""
     frames = {table: getattr(result, table) for table in TABLES}
-    return Part(job.key, pack(frames, job.made), faults=tuple(result.recording.faults), sound_s=float(result.effort["duration_s"].iloc[0]))
+    return Part(job.key, pack(frames, job.made), faults=tuple(result.recording.faults), sound_s=float(result.effort["duration_s"].sum()))
 
 
 def make_stretch(job: Job, near: Near, model) -> Part:
@@ -173,7 +176,7 @@ def _why(job: Job, near: Near, error: Exception) -> str:
 def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     """Empty tables, and an effort row that says why."""
     start_utc = job.recording["start_utc"]
-    row = {"recording": printable(job.source.name), "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
+    row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
            "missing_labels": "+".join(profile.labels)}
     frames = {"events": typed(pd.DataFrame(), event_types(profile)), "regions": typed(pd.DataFrame(), region_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pipeline.effort import epoch_s
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
 
@@ -100,8 +101,7 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
     edges = np.linspace(begins_s.min(), ends_s.max(), bins + 1)
     recorded = np.array([np.clip(np.minimum(ends_s, b) - np.maximum(begins_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
     least = 0.01 * (edges[1] - edges[0]) / 60
-    shift = dict(zip(effort["recording"], begins_s))
-    at = events["recording"].map(shift).astype(float) + events["start_s"]
+    at = epoch_s(events["start_utc"]) if dated else events["recording"].map(dict(zip(effort["recording"], begins_s))).astype(float) + events["start_s"]
     x = dates.date2num(pd.to_datetime(edges, unit="s", utc=True)) if dated else edges / 60
     bottom = np.zeros(bins)
     for label in labels:
@@ -138,7 +138,7 @@ def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float =
             score = 3 * inside["labels"].nunique() + 3 * inside["diphonic"].any() + min(len(inside), 8) * 0.5 + inside["snr_db"].clip(0, 30).mean() / 30
             if score > best:
                 best, place = score, (name, float(first))
-    length = float(done.loc[done["recording"] == place[0], "duration_s"].iloc[0])
+    length = float(done.loc[done["recording"] == place[0], "duration_s"].sum())
     return place[0], max(0.0, min(place[1], length - seconds))
 
 

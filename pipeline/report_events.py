@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from pipeline.effort import one_each
 from pipeline.report_page import Page, paragraph, table_html
 from pipeline.snippets import listen_to, picture_uri, sound_uri
 from spectrogram.recording import Recording
@@ -89,7 +90,7 @@ def _card(report, event: pd.Series) -> str:
 def _recording(report, event: pd.Series) -> Recording:
     """The event's recording, with the time and the sensitivity that the run used."""
     path = report.audio if report.audio.is_file() else report.audio / event["recording"]
-    row = report.effort.set_index("recording").loc[event["recording"]]
+    row = one_each(report.effort).set_index("recording").loc[event["recording"]]
     start = row["start_utc"].to_pydatetime(warn=False) if pd.notna(row["start_utc"]) else None
     return Recording(path, int(event["channel"]), start_utc=start, sensitivity_db=float(row["sensitivity_db"]) if row["calibrated"] else None)
 

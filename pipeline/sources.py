@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from spectrogram.header import header_of
+from spectrogram.metadata import own_word
+from spectrogram.packed import packed_beside, packed_line
 from spectrogram.recording import EXTENSIONS
 
 LOOKS_AT_ONCE = 16  # a web server tells sizes one by one
@@ -40,10 +43,26 @@ class Source:
     def remote(self) -> bool:
         return is_remote(self.where)
 
+    @property
+    def folder(self) -> str:
+        """The folder below the input that the recording lies in, or else the input's own name."""
+        path = self.name if "/" in self.name else re.split(r"[?#]", self.where.replace(os.sep, "/"))[0]
+        return path.rpartition("/")[0] if "/" in self.name else path.rpartition("/")[0].rpartition("/")[2]
+
 
 def is_remote(where: str | Path) -> bool:
     """True for an URL, but for that of a local file (a drive on Windows is no protocol)."""
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(where))) and not str(where).startswith("file://")
+
+
+def own_serial(source: Source) -> str | None:
+    """The serial that a recording which lies here tells of itself; None for a remote one, whose worker will read it, and for a FLAC, which tells none."""
+    if source.remote or source.where.lower().endswith(".flac"):
+        return None
+    try:
+        return own_word(header_of(Path(source.where))).serial
+    except OSError:  # whoever opens it will say so
+        return None
 
 
 def find_recordings(where: str | Path) -> list[Source]:
@@ -56,22 +75,31 @@ def find_recordings(where: str | Path) -> list[Source]:
     OSError
         where a remote place cannot be listed.
     """
-    found = list_recordings(where)
+    packed: list[str] = []
+    found = list_recordings(where, packed)
+    line = packed_line(packed)
     if not found:
-        raise NothingFound(f"0 recordings found in {where}: looked for {', '.join(EXTENSIONS)} at any depth")
+        raise NothingFound(f"0 recordings found in {where}: " + (line or f"looked for {', '.join(EXTENSIONS)} at any depth"))
+    if line:
+        print(f"{where}: {line}")
     return found
 
 
-def list_recordings(where: str | Path) -> list[Source]:
-    """`find_recordings`, which may find none."""
+def list_recordings(where: str | Path, packed: list[str] | None = None) -> list[Source]:
+    """`find_recordings`, which may find none. `packed` : takes the names of files that have to be unpacked first."""
+    packed = [] if packed is None else packed
     if is_remote(where):
-        return _remote(str(where))
+        return _remote(str(where), packed)
     path = Path(unquote(urlsplit(str(where)).path)) if str(where).startswith("file://") else Path(where)
     if path.is_file():
-        return [_local(path, path.name, {p.name for p in path.parent.iterdir()})]
+        packed += packed_beside([path.name])
+        return [] if packed else [_local(path, path.name, {p.name for p in path.parent.iterdir()})]
     if not path.is_dir():
         raise NothingFound(f"{path}: no such file or folder")
-    found = ((Path(folder) / file, names) for folder, names in _walk(path) for file in names if Path(file).suffix.lower() in EXTENSIONS)
+    found = []
+    for folder, names in _walk(path):
+        packed += packed_beside(names)
+        found += [(Path(folder) / file, names) for file in names if Path(file).suffix.lower() in EXTENSIONS]
     return [_local(file, file.relative_to(path).as_posix(), names) for file, names in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -120,7 +148,7 @@ def file_system(where: str, options: dict):
         raise ValueError(f"{where}: {error}; give a folder, or an address that begins with s3:// or https://") from None
 
 
-def _remote(where: str) -> list[Source]:
+def _remote(where: str, packed: list[str]) -> list[Source]:
     options = storage_options(where)
     fs, root = file_system(where, options)
     try:
@@ -130,6 +158,7 @@ def _remote(where: str) -> list[Source]:
             found = fs.find(root, detail=True)
         found = {path: info for path, info in found.items() if info.get("type", "file") == "file"}
         wanted = sorted(path for path in found if _suffix(path) in EXTENSIONS)
+        packed += packed_beside([path[len(root):].lstrip("/") for path in found])
         logs = {log: path for path in wanted for end in (".xml", ".log.xml") if (log := path.removesuffix(_ending(path)) + end) in found}
         asked = [path for path in (*wanted, *logs) if found[path].get("size") is None]  # a web page names files and no more
         found |= dict(zip(asked, _look(fs, asked)))

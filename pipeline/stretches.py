@@ -18,7 +18,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from pipeline.joining import Joiner
 from pipeline.making import Made, chunks_around, generator_of, make
@@ -111,7 +110,7 @@ class Counting(Recording):
         """As `Recording.raw_blocks`, from the chunk `_begin` on, chunk by chunk; a file that breaks off raises."""
         size, stretch = CHUNK_S * self.sample_rate_hz, self._stretch
         self.counts = [0, 0, 0, np.inf, -np.inf]
-        with soundfile.SoundFile(self.path) as file:
+        with self.opened() as file:
             file.seek(self._begin * size)
             for index in count(self._begin):
                 data = file.read(size, dtype=NATIVE.get(self.subtype, UNSCALED)[0], always_2d=self.channels > 1)

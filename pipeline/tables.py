@@ -22,7 +22,7 @@ UTC = "datetime64[us, UTC]"
 
 def event_types(profile: Profile) -> dict[str, str]:
     """Columns of `events` and their types."""
-    return {"recording": "str", "channel": "int16", "start_s": "float64", "end_s": "float64", "low_hz": "float64", "high_hz": "float64",
+    return {"recording": "str", "recorder": "str", "channel": "int16", "start_s": "float64", "end_s": "float64", "low_hz": "float64", "high_hz": "float64",
             "peak_hz": "float64", "start_utc": UTC, "end_utc": UTC, "labels": "str", **{f"score_{x}": "float32" for x in profile.labels}, "n_calls": "int16",
             "overlap": "bool", "diphonic": "bool", "species_score": "float32", "flags": "str", "snr_db": "float32", "level_db": "float32", "calibrated": "bool", "model_id": "str"}
 
@@ -40,7 +40,7 @@ def window_types(profile: Profile) -> dict[str, str]:
             **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
 
 
-EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
+EFFORT_TYPES = {"recording": "str", "recorder": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
                 "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 

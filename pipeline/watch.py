@@ -48,8 +48,9 @@ class Ripening:
 
 
 def is_whole(path: str | Path) -> bool:
-    """True if the file's header promises no more than the file holds; a recording in the making has none, or an empty one."""
+    """True if the file's header promises no more than the file holds; a recording in the making has none, or one without a length."""
     try:
-        return Recording(path).complete
+        recording = Recording(path)
+        return recording.complete and not recording.unfinished
     except BadRecording:
         return False

@@ -19,7 +19,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -31,7 +31,6 @@ from preprocessing.annotations import ENDINGS, BadAnnotation, empty_annotations,
 from preprocessing.label_map import UNSURE, LabelMap, plain
 from preprocessing.remote_sound import RemoteSound, one_line, store_of
 from preprocessing.spans import between, merged
-from spectrogram.names import parse_name
 from spectrogram.recording import EXTENSIONS, BadRecording
 
 COLUMNS = {"file": "str", "kind": "str", "label": "str", "recording": "str", "source": "str", "channel": "int64", "start_s": "float64", "end_s": "float64", "call_start_s": "float64",
@@ -243,17 +242,18 @@ def _of_recording(fs, path: str, size: int, name: str, marked: pd.DataFrame, cal
 
     try:
         known = facts.get(name)
-        if known is None or known["size"] != size:
+        if known is None or known["size"] != size or "clock" not in known:
             heard = opened()
-            if heard.truncated:
-                tell(f"{name}: truncated; the header promises more than the {heard.duration_s:.1f} s that are there, which are used")
-            known = facts[name] = {"size": size, "sample_rate_hz": heard.sample_rate_hz, "channels": heard.channels, "frames": heard.frames}
+            for note in heard.notes:
+                tell(f"{name}: {note}")
+            known = facts[name] = {"size": size, "sample_rate_hz": heard.sample_rate_hz, "channels": heard.channels, "frames": heard.frames,
+                                   "clock": [(begin_s, start and start.isoformat()) for begin_s, _, start in heard.timeline.stretches(heard.duration_s)]}
         rate_hz, duration_s = known["sample_rate_hz"], known["frames"] / known["sample_rate_hz"]
         planned = _planned(name, calls, known, duration_s, clip_s, margin_s, tell)
         if noise is not None:
             planned += [{"kind": NOISE, "label": NOISE, "channel": 0, "start_s": start_s, "end_s": end_s, "call_start_s": np.nan, "call_end_s": np.nan, "low_hz": np.nan, "high_hz": np.nan,
                          "annotator": "", "table": "", "line": 0} for start_s, end_s in noise_spans(marked[["start_s", "end_s"]].to_numpy(), duration_s, noise, name)]
-        start_utc, rows, done = parse_name(PurePosixPath(name).name)[0], [], set()
+        rows, done = [], set()
         for row in planned:
             first, last = round(row["start_s"] * rate_hz), min(round(row["end_s"] * rate_hz), known["frames"])
             clip = f"clips/{_safe(row['label'])}/{_key(name)}_{round(1e3 * row['start_s']):08d}-{round(1e3 * row['end_s']):08d}{'_c' + str(row['channel']) if row['channel'] else ''}.wav"
@@ -263,7 +263,8 @@ def _of_recording(fs, path: str, size: int, name: str, marked: pd.DataFrame, cal
             if not (got.folder / clip).exists():
                 _write(got.folder / clip, opened().read(first, last, row["channel"]), opened())
                 got.new_clips += 1
-            utc = "" if start_utc is None else (start_utc + timedelta(seconds=first / rate_hz)).isoformat()
+            begin_s, begin = [stretch for stretch in known["clock"] if stretch[0] <= first / rate_hz][-1]
+            utc = "" if begin is None else (datetime.fromisoformat(begin) + timedelta(seconds=first / rate_hz - begin_s)).isoformat()
             rows.append(row | {"file": clip, "recording": name, "source": fs.unstrip_protocol(path), "start_s": first / rate_hz, "end_s": last / rate_hz, "start_utc": utc,
                                "sample_rate_hz": rate_hz})
         return rows

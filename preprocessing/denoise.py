@@ -24,7 +24,8 @@ import soundfile
 from preprocessing.denoiser import Denoiser
 from preprocessing.gating import Gate, gated
 from preprocessing.overlap_add import in_blocks
-from spectrogram.recording import BYTES, BadRecording, Recording
+from spectrogram.header import BYTES
+from spectrogram.recording import BadRecording, Recording
 
 BLOCK_S = 16.0
 WAV_BYTES = 4 * 2 ** 30 - 2 ** 16  # beyond, RF64

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.text_table import read_text
+from spectrogram.packed import packed_beside, packed_line
 from spectrogram.recording import EXTENSIONS, BadRecording, Recording
 
 ABOUT = ("recording", "path", "site", "day", "start_utc", "duration_s", "sample_rate_hz", "channels", "fault")
@@ -45,7 +46,8 @@ def list_recordings(source, clock: str | None = None) -> pd.DataFrame:
         root = Path(os.path.commonpath([path.absolute().parent for path in files])) if files else Path()
         files = [path.absolute() for path in files]
     if not files:
-        raise FileNotFoundError(f"0 recordings found in {source}: looked for {', '.join(EXTENSIONS)} at any depth")
+        packed = packed_line(packed_beside(file for _, _, names in os.walk(source) for file in names)) if isinstance(source, (str, Path)) else ""
+        raise FileNotFoundError(f"0 recordings found in {source}: " + (packed or f"looked for {', '.join(EXTENSIONS)} at any depth"))
     rows = [_row(path, path.relative_to(root), root, clock) for path in files]
     table = pd.DataFrame(rows, columns=list(ABOUT))
     return table.assign(start_utc=pd.to_datetime(table["start_utc"], utc=True).astype("datetime64[us, UTC]"))

@@ -3,15 +3,15 @@
     with RemoteSound(file_system, "bucket/2021/a.wav", size) as sound:
         samples = sound.read(first, last)
 
-WAV (PCM, float; RIFF and RF64) is cut by bytes. FLAC and what else can be read is fetched whole, once, into a temporary file, when the first span is asked for: its
-frames have no fixed length. So is everything from a web server that does not answer ranges. A FLAC tells rate and length in its first bytes, so that it need not be fetched to be planned with.
+Samples of fixed size (WAV, W64, AIFF) are cut by bytes. FLAC and what else can be read is fetched whole, once, into a temporary file, when the first span
+is asked for: its frames have no fixed length. So is everything from a web server that does not answer ranges. A FLAC tells rate and length in its first and
+last bytes, so that it need not be fetched to be planned with. Headers are read as those of files that lie here (`spectrogram.header`).
 """
 from __future__ import annotations
 
 import io
 import os
 import re
-import struct
 import tempfile
 import time
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
-from spectrogram.recording import BYTES, EXTENSIONS, NATIVE, BadRecording, reason
+from spectrogram.dating import Timeline, timeline
+from spectrogram.header import HEAD_BYTES, Header, header_of, read_header
+from spectrogram.metadata import own_word
+from spectrogram.names import zone
+from spectrogram.recording import EXTENSIONS, NATIVE, BadRecording, reason
+from spectrogram.stored import opened
 
-HEADER_BYTES = 4096
-WAV = (".wav", ".wave", ".rf64")
-SUBTYPES = {(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32", (3, 32): "FLOAT", (3, 64): "DOUBLE"}
-EXTENSIBLE = 0xFFFE
 TRIES, PAUSE_S = 3, 1.0  # a network that fails for a moment
 
 
@@ -62,7 +63,8 @@ class RemoteSound:
 
     Attributes
     ----------
-    sample_rate_hz, channels, frames, subtype; truncated : the header promises more frames than there are.
+    sample_rate_hz, channels, frames, subtype; truncated : the header promises more frames than there are. notes : what is odd about
+    the header. timeline : when it began, by the file's own word or its name (`spectrogram.dating`).
     fetched_whole : it had to be. bytes_read : so far.
 
     Raises
@@ -73,17 +75,20 @@ class RemoteSound:
 
     def __init__(self, file_system, path: str, size: int, name: str | None = None):
         self.fs, self.path, self.size, self.name = file_system, path, size, name or path
-        self.bytes_read, self.fetched_whole, self.truncated = 0, False, False
-        self._file = self._whole = self._first_byte = None
-        suffix = PurePosixPath(path.split("?")[0]).suffix.lower()
-        self.by_bytes = suffix in WAV
-        head = self._bytes(0, min(HEADER_BYTES, max(size, 0)))
+        self.bytes_read, self.fetched_whole, self.truncated, self.notes = 0, False, False, []
+        self._file = self._whole = None
+        head = self._bytes(0, min(HEAD_BYTES, max(size, 0)))
         if not head:
             raise BadRecording(f"{self.name}: zero bytes; the recorder or the upload failed, leave it out")
-        if self.by_bytes and not self.fetched_whole:
-            self._read_wav_header(head)
-        elif not (suffix == ".flac" and self._read_flac_header(head)):
+        self._header: Header | None = None if self.fetched_whole else read_header(lambda at, count: self._peek(head, at, count), size)
+        if self._header is None or self._header.subtype is None or self.fetched_whole:
             self._ask_whole()
+        else:
+            self._take(self._header)
+        word = own_word(self._header)
+        self.sample_rate_hz = word.true_rate_hz or self.sample_rate_hz
+        clock = zone(os.environ.get("TIMEZONE"))
+        self.timeline: Timeline = timeline(PurePosixPath(self.name).name, word, None, clock, None, self.duration_s, self.sample_rate_hz)
 
     def __enter__(self) -> RemoteSound:
         return self
@@ -106,17 +111,16 @@ class RemoteSound:
         BadRecording
             where they cannot be had.
         """
-        dtype = NATIVE.get(self.subtype, ("float32", 1))[0]
-        if not self.fetched_whole and self.by_bytes:
-            width = BYTES[self.subtype] * self.channels
-            raw = self._bytes(self._first_byte + first * width, self._first_byte + last * width)
+        dtype, header = NATIVE.get(self.subtype, ("float32", 1))[0], self._header
+        if not self.fetched_whole and header is not None and header.frame_bytes and header.container != "FLAC":
+            raw = self._bytes(header.first_byte + first * header.frame_bytes, header.first_byte + last * header.frame_bytes)
             if not self.fetched_whole:
-                raw = raw[:len(raw) // width * width]
-                return soundfile.read(io.BytesIO(raw), dtype=dtype, always_2d=True, format="RAW", subtype=self.subtype, samplerate=self.sample_rate_hz,
-                                      channels=self.channels, endian="LITTLE")[0][:, channel]
+                raw = raw[:len(raw) // header.frame_bytes * header.frame_bytes]
+                return soundfile.read(io.BytesIO(raw), dtype=dtype, always_2d=True, format="RAW", subtype=self.subtype, samplerate=header.sample_rate_hz,
+                                      channels=self.channels, endian="BIG" if header.big_endian else "LITTLE")[0][:, channel]
         self._ask_whole()
         try:
-            with soundfile.SoundFile(self._whole) as file:
+            with opened(self._whole, header if header is not None and header.subtype else None) as file:
                 file.seek(first)
                 return file.read(last - first, dtype=dtype, always_2d=True)[:, channel]
         except (soundfile.LibsndfileError, OSError) as error:
@@ -166,56 +170,29 @@ class RemoteSound:
         self.bytes_read += os.path.getsize(whole)
 
     def _ask_whole(self) -> None:
-        """Fetch the object if it is not here, and take its facts from libsndfile."""
+        """Fetch the object if it is not here, and take its facts from its header, or from libsndfile where that is not known."""
         if not self.fetched_whole:
             self._fetch()
+        if self._header is None:
+            self._header = header_of(self._whole)
+        if self._header is not None and self._header.subtype:
+            return self._take(self._header)
         try:
             with soundfile.SoundFile(self._whole) as file:
                 self.sample_rate_hz, self.channels, self.frames, self.subtype = file.samplerate, file.channels, file.frames, file.subtype
         except (soundfile.LibsndfileError, OSError) as error:
             raise BadRecording(f"{self.name}: not audio that can be read ({reason(error)}); expected one of {', '.join(EXTENSIONS)}") from None
 
-    def _read_wav_header(self, head: bytes) -> None:
-        """Facts from the chunks; one that lies far inside costs a request of a few bytes."""
-        if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
-            return self._ask_whole()  # a name that misleads
-        at, long_size, form = 12, None, None
-        while at + 8 <= self.size:
-            name, size = struct.unpack("<4sI", self._peek(head, at, 8))
-            if name == b"ds64":
-                long_size = struct.unpack("<Q", self._peek(head, at + 16, 8))[0]
-            elif name == b"fmt ":
-                form = self._peek(head, at + 8, min(size, 26))
-            elif name == b"data":
-                return self._settle(form, at + 8, long_size if size == 0xFFFFFFFF else size)
-            at += 8 + size + size % 2
-        raise BadRecording(f"{self.name}: a WAV without sound (no data chunk); the recorder was cut off, leave it out")
-
-    def _settle(self, form: bytes | None, first_byte: int, promised: int | None) -> None:
-        if form is None or len(form) < 16:
-            raise BadRecording(f"{self.name}: a WAV that does not say how its samples are stored; upload it again or leave it out")
-        tag, self.channels, self.sample_rate_hz, _, _, bits = struct.unpack("<HHIIHH", form[:16])
-        tag = struct.unpack("<H", form[24:26])[0] if tag == EXTENSIBLE and len(form) >= 26 else tag
-        if (tag, bits) not in SUBTYPES or not self.channels or not self.sample_rate_hz:
-            self.by_bytes = False  # compressed
-            return self._ask_whole()
-        self.subtype, self._first_byte = SUBTYPES[tag, bits], first_byte
-        width = BYTES[self.subtype] * self.channels
-        there = self.size - first_byte
-        self.truncated = promised is not None and promised > there + width
-        self.frames = min(there, there if promised is None else promised) // width
-
-    def _read_flac_header(self, head: bytes) -> bool:
-        """True if the stream's facts stand at its beginning."""
-        if head[:4] != b"fLaC" or len(head) < 42:
-            return False
-        packed = int.from_bytes(head[18:26], "big")
-        self.sample_rate_hz, self.channels, bits, self.frames = packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1, packed & (1 << 36) - 1
-        self.subtype = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24"}.get(bits, "PCM_24")
-        return self.frames > 0 and self.sample_rate_hz > 0
+    def _take(self, header: Header) -> None:
+        """The facts that a header tells."""
+        if not header.sane:
+            raise BadRecording(f"{self.name}: its header says {header.sample_rate_hz} Hz and {header.channels} channels, which no recorder has; it is damaged, upload the file again")
+        if not header.frames:
+            raise BadRecording(f"{self.name}: holds no samples; the recorder was cut off, leave it out")
+        self.sample_rate_hz, self.channels, self.frames, self.subtype = header.sample_rate_hz, header.channels, header.frames, header.subtype
+        self.truncated, self.notes = header.promised > header.frames + 1, header.notes
 
     def _peek(self, head: bytes, at: int, count: int) -> bytes:
-        data = head[at:at + count] if at + count <= len(head) else self._bytes(at, at + count)
-        if len(data) < count:
-            raise BadRecording(f"{self.name}: breaks off in its header; upload it again or leave it out")
-        return data
+        if not 0 <= at < self.size:
+            return b""
+        return head[at:at + count] if at + count <= len(head) or len(head) == self.size else self._bytes(at, min(at + count, self.size))

@@ -1,64 +1,147 @@
-"""How many frames a sound file's header promises, read straight from its chunks.
+"""What the header of a sound file says, and where the sound really lies: one reader for files near and far.
 
-libsndfile quietly shortens the count to what the file holds, so a truncated recording would pass for whole. Here the promise is
-read as written: RIFF/RF64 WAV, W64 and AIFF; for other containers (FLAC) libsndfile's own count is the promise.
+A header's size can be wrong in both directions: never written, cut to 32 bits, the placeholder of a stream, the file's size in
+place of the data's. The true end of the sound is found from the file itself: what lies behind the promised end is sound unless
+it is a chunk (a name of four printable letters and a size that fits). RIFF, RF64, BW64, RIFX, W64, AIFF and FLAC; what else
+libsndfile reads has no header here.
+
+Sources: EBU Tech 3306 and ITU-R BS.2088 (RF64, BW64), Sony's W64, Apple's AIFF 1.3, RFC 9639 (FLAC); placeholders as sox,
+ffmpeg, GStreamer and ALSA write them.
 """
 from __future__ import annotations
 
-import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+Read = Callable[[int, int], bytes]  # (first byte, how many) -> bytes, fewer at the end of the file
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ, MOST_CHANNELS = 10, 1_000_000, 256
+BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+NEVER_WRITTEN = frozenset((0, 8, 36, 44))  # the size of a header, without the sound that came later
+STREAM = frozenset(base - less for base in (1 << 31, 1 << 32) for less in (0, 1, 2, 36, 37, 44, 45, 256, 4096))
+COUNTED_TOO = (1, 8, 36, 44)  # bytes of the header that some recorders count as sound, or forget
+PROBES, PROBE_BYTES = 9, 4096
+HEAD_BYTES = 4096
 
 
-def promised_frames(path: Path, bytes_per_frame: int) -> int | None:
-    """Frames that the header promises, or None where the container does not say or cannot be parsed."""
-    with open(path, "rb") as f:
-        head = f.read(12)
-        try:
-            if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-                size = _wav_data_bytes(f, head[:4] == b"RF64")
-            elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-                return _aiff_frames(f)
-            elif head[:4] == b"riff":
-                size = _w64_data_bytes(f)
-            else:
-                return None
-        except struct.error:  # the chunks themselves are cut
-            return None
-    return None if size is None or bytes_per_frame == 0 else size // bytes_per_frame
+@dataclass
+class Header:
+    """What a header says of the sound, and what is true.
+
+    container : "RIFF", "RF64", "BW64", "RIFX", "W64", "AIFF" or "FLAC". subtype : as soundfile names it; None: compressed.
+    first_byte : where the sound begins. frames : how many the file holds. promised : how many the header says there are (`frames`
+    where it cannot know: a stream, a recorder cut off). agrees : header and file do, or differ in a known way. unfinished : the
+    recorder never came to write the size. notes : what is odd, one clear line each. chunks : name -> body of the small chunks.
+    prefix : a header that is right, to be read in place of the file's own (FLAC). mended : the file's own misleads who reads it.
+    """
+
+    container: str
+    subtype: str | None
+    channels: int
+    sample_rate_hz: int
+    first_byte: int
+    frames: int = 0
+    promised: int = 0
+    agrees: bool = True
+    unfinished: bool = False
+    big_endian: bool = False
+    notes: list[str] = field(default_factory=list)
+    chunks: dict[str, bytes] = field(default_factory=dict)
+    prefix: bytes = b""
+    mended: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, all channels; 0 where frames have no fixed size."""
+        return BYTES.get(self.subtype, 0) * self.channels
+
+    @property
+    def sane(self) -> bool:
+        """Whether a hydrophone's sound can have this rate and so many channels."""
+        return LOWEST_RATE_HZ <= self.sample_rate_hz <= HIGHEST_RATE_HZ and 0 < self.channels <= MOST_CHANNELS
 
 
-def _wav_data_bytes(f, rf64: bool) -> int | None:
-    long_size = None
-    while header := f.read(8):
-        name, size = struct.unpack("<4sI", header)
-        if name == b"ds64":
-            body = f.read(size)
-            long_size = struct.unpack("<Q", body[8:16])[0]
-            continue
-        if name == b"data":
-            if size == 0xFFFFFFFF:
-                return long_size if rf64 else None  # a streamed WAV: no promise
-            return size
-        f.seek(size + size % 2, 1)
+def read_header(read: Read, size: int) -> Header | None:
+    """The header of a file of `size` bytes, or None where it is none that is known here.
+
+    Never raises for a damaged header; what `read` raises goes through.
+    """
+    from spectrogram import aiff, flac, riff, w64
+
+    head = read(0, HEAD_BYTES)
+    for parse in (riff.parse, w64.parse, aiff.parse, flac.parse):
+        header = parse(read, size, head)
+        if header is not None:
+            return header
     return None
 
 
-def _w64_data_bytes(f) -> int | None:
-    f.seek(40)
-    while header := f.read(24):
-        guid, size = header[:16], struct.unpack("<Q", header[16:])[0]
-        if guid[:4] == b"data" and guid[4:] == W64_GUID_TAIL:
-            return size - 24
-        f.seek((size - 24 + 7) // 8 * 8, 1)
-    return None
+def header_of(path: Path) -> Header | None:
+    """`read_header` of a file that lies here. OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+
+        def read(at: int, count: int) -> bytes:
+            if not 0 <= at < size:  # a damaged header leads anywhere
+                return b""
+            file.seek(at)
+            return file.read(count)
+
+        return read_header(read, size)
 
 
-def _aiff_frames(f) -> int | None:
-    while header := f.read(8):
-        name, size = struct.unpack(">4sI", header)
-        if name == b"COMM":
-            return struct.unpack(">hI", f.read(6))[1]
-        f.seek(size + size % 2, 1)
-    return None
+def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool], tail: Callable[[], int], read: Read,
+           wraps: bool = True) -> None:
+    """Find how many frames lie in the file and compare them with what the header promises; sets `frames`, `promised`, `agrees`,
+    `unfinished` and `notes`.
+
+    Parameters
+    ----------
+    declared : bytes of sound by the header. there : bytes from the first of the sound to the end of the file.
+    ends : whether the sound can end after so many bytes: the file does, or a chunk follows.
+    tail : bytes of sound up to chunks at the very end of the file; `there` where there are none.
+    wraps : the size has 32 bits.
+    """
+    width, rate_hz = header.frame_bytes, header.sample_rate_hz
+    size = declared
+    while size <= there:
+        if ends(size):
+            header.frames = header.promised = size // width
+            if size != declared:
+                header.notes.append(f"the header's 32 bits cannot hold the size of the sound; all {_span(header.frames, rate_hz)} "
+                                    "that the file holds are processed")
+            return
+        if not wraps:
+            break
+        size += 1 << 32
+    end = tail()
+    header.frames = header.promised = end // width
+    if wraps and declared in STREAM and declared > end:
+        return
+    if declared in NEVER_WRITTEN and declared < end:
+        header.unfinished = True
+        header.notes.append(f"the header was never finished; all {_span(header.frames, rate_hz)} that the file holds are processed")
+        return
+    if abs(declared - end) < width or abs(declared - end) in (*COUNTED_TOO, header.first_byte, header.first_byte - 8):
+        return
+    header.promised, header.agrees = declared // width, False
+    if declared > end:
+        header.notes.append(f"truncated: the header promises {_span(header.promised, rate_hz)}, the file holds "
+                            f"{_span(header.frames, rate_hz)}; what is there is processed, copy the file again for the rest")
+    elif _all_zero(read, header.first_byte + declared, end - declared):
+        header.frames, header.agrees = header.promised, True  # room that the recorder set aside and did not need
+    else:
+        header.notes.append(f"{_span(header.frames - header.promised, rate_hz)} of sound lie behind the end that the header promises "
+                            f"({_span(header.promised, rate_hz)}); they are processed too, check what wrote the file")
+
+
+def _span(frames: int, rate_hz: int) -> str:
+    return f"{frames / rate_hz:.1f} s" if frames >= rate_hz / 10 else f"{frames} samples"
+
+
+def _all_zero(read: Read, first: int, count: int) -> bool:
+    """Whether nothing but zeros lies in a stretch of a file, as far as probes tell."""
+    step = max(1, (count - PROBE_BYTES) // (PROBES - 1))
+    places = range(first, first + max(1, count - PROBE_BYTES + 1), step)
+    return not any(read(at, min(PROBE_BYTES, first + count - at)).strip(b"\0") for at in places)

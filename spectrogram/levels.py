@@ -27,6 +27,7 @@ SPLIT_HZ = 10 ** 3.25      # 1778 Hz: upper edge of the 1.6 kHz decidecade
 FINE_RATE_HZ = 8000
 WINDOWS_AT_ONCE, DECIMATED_AT_ONCE = 12, 8192  # small enough for the processor's cache
 PSD_BANDS_PER_DECADE = 40  # columns PSD_f: a quarter of a decidecade each
+ROWS_AT_MOST = 10 ** 7     # of one stretch of sound
 FLOOR = 1e-20              # full-scale^2 / Hz; digital silence reads this instead of minus infinity
 
 
@@ -47,6 +48,10 @@ class Seconds:
     @staticmethod
     def join(parts: list["Seconds"]) -> "Seconds":
         return Seconds(*(np.concatenate([getattr(p, name) for p in parts]) for name in Seconds.__dataclass_fields__))
+
+    def cut(self, first: int, last: int | None = None) -> "Seconds":
+        """Seconds [first, last)."""
+        return Seconds(*(getattr(self, name)[first:last] for name in Seconds.__dataclass_fields__))
 
 
 class LevelMeter:
@@ -175,7 +180,8 @@ def decibels(power, sensitivity_db: float) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, FLOOR)) - sensitivity_db
 
 
-def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None, row_s: float = 60.0) -> pd.DataFrame:
+def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None, row_s: float = 60.0,
+                timeline=None) -> pd.DataFrame:
     """Levels averaged over rows of `row_s` seconds, in the wide shape that PAMscapes reads.
 
     Columns
@@ -186,13 +192,24 @@ def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, star
     PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
     and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
     """
-    return level_frame([level_rows(seconds, sensitivity_db, row_s)], meter, start_utc)
+    breaks_s = () if timeline is None else timeline.breaks_s
+    return level_frame([level_rows(seconds, sensitivity_db, row_s, breaks_s)], meter, start_utc, timeline)
 
 
-def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0) -> np.ndarray:
+def row_numbers(seconds: Seconds, row_s: float, breaks_s=()) -> np.ndarray:
+    """(n,) which row each second belongs to, rising. Rows begin anew where the recorder paused (`breaks_s`): a second that holds both
+    sides of a pause belongs to the side that has more of it."""
+    if not len(breaks_s):
+        return (seconds.start_s // row_s).astype(int)
+    stretch = np.searchsorted(breaks_s, seconds.start_s + seconds.duration_s / 2, "right")
+    first_s = np.concatenate([[0.0], np.ceil(np.asarray(breaks_s) - 0.5)])[stretch]
+    return stretch.astype(np.int64) * ROWS_AT_MOST + ((seconds.start_s - first_s) // row_s).astype(np.int64)
+
+
+def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0, breaks_s=()) -> np.ndarray:
     """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on."""
     power = np.column_stack([seconds.broadband, seconds.band_power])
-    row = (seconds.start_s // row_s).astype(int)
+    row = row_numbers(seconds, row_s, breaks_s)
     rows = []
     for r in np.unique(row):
         here = row == r
@@ -204,14 +221,15 @@ def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0) -> 
     return np.array(rows) if rows else np.zeros((0, 0))
 
 
-def level_frame(parts: list[np.ndarray], meter: LevelMeter, start_utc=None) -> pd.DataFrame:
-    """`level_rows` of the parts of a recording, in order, as the table."""
+def level_frame(parts: list[np.ndarray], meter: LevelMeter, start_utc=None, timeline=None) -> pd.DataFrame:
+    """`level_rows` of the parts of a recording, in order, as the table. `timeline` : of the recording; none: it ran on from `start_utc`."""
     names = [broadband_name(meter)] + [f"TOL_{nominal_hz(f)}" for f in meter.centres_hz]
     psd_names = [f"PSD_{f:.1f}" if f < 100 else f"PSD_{f:.0f}" for f in meter.psd_centres_hz]
     columns = ["start_s", "duration_s", *names, *psd_names, *(f"{n}_p{p:02d}" for n in names for p in (5, 50, 95))]
     full = [part for part in parts if len(part)]
     table = pd.DataFrame(np.concatenate(full) if full else np.zeros((0, len(columns))), columns=columns)
-    table.insert(0, "UTC", utc_times(start_utc, table["start_s"]))
+    start_s = table["start_s"].to_numpy()
+    table.insert(0, "UTC", utc_times(start_utc, start_s) if timeline is None else timeline.utc(start_s, start_s + 0.5))  # by the middle of the first second
     return table
 
 

@@ -1,7 +1,12 @@
-"""Start time and hydrophone serial from a recording's file name.
+"""Start time and recorder's serial from a recording's file name: one rule for all makers.
 
-Names carry no standard, so each pattern is one line of `PATTERNS`; a `Z` in the name means UTC, otherwise the recorder's clock
-runs on the given time zone (UTC unless told). A SoundTrap's `.log.xml` beside the recording knows its UTC start and settles the zone.
+A name's time is a date (2022-07-16, 20220716, 220716) and a time (02-14-53, 021453, 0214), one behind the other, perhaps with a
+fraction of a second and with what UTC it is: `Z`, an offset (`+1000`, `-03`, `+05:30`) or a zone's letters (`PDT`). Where the name
+does not say, the recorder's clock runs on the given time zone (UTC unless told). What could be read in two ways, or cannot be a
+moment (month 13, an hour that summer time skips), is no time: better none than a wrong one.
+
+Serials: the digits that a SoundTrap's name begins with, or the first word where it is a maker's (ICLISTENHF1353, S4U09523) or holds
+letters and four digits.
 """
 from __future__ import annotations
 
@@ -12,20 +17,36 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-# (what it is, pattern with groups serial?, date, time, frac?, zulu?)
-PATTERNS = (
-    ("SoundTrap", r"^(?P<serial>\d{3,})\.(?P<date>\d{6})(?P<time>\d{6})(?!\d)"),
-    ("AMAR", r"^(?P<serial>AMAR[^.]*)\..*?(?P<date>\d{8})T(?P<time>\d{6})(?P<frac>\.\d+)?(?P<zulu>Z)?"),
-    ("ISO 8601", r"(?<!\d)(?P<date>\d{8})T(?P<time>\d{6})(?P<frac>\.\d+)?(?P<zulu>Z)?(?!\d)"),
-    ("ISO 8601", r"(?<!\d)(?P<date>\d{4}-\d\d-\d\d)[T_ ](?P<time>\d\d[-:_.]\d\d[-:_.]\d\d)(?P<frac>\.\d+)?(?P<zulu>Z)?(?!\d)"),
-    ("AudioMoth", r"(?<!\d)(?P<date>\d{8})[_-](?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
-    ("yymmdd", r"(?<!\d)(?P<date>\d{6})[_-](?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
-    ("in one", r"(?<!\d)(?P<date>\d{8})(?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
-    ("in one, short", r"(?<!\d)(?P<date>\d{6})(?P<time>\d{6})(?P<zulu>Z)?(?!\d)"),
-)
-SERIAL = re.compile(r"^(\d{3,})[._]")
+ZONES_H = {"UTC": 0, "GMT": 0, "NST": -3.5, "NDT": -2.5, "AST": -4, "ADT": -3, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6,
+           "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "BRT": -3, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "SAST": 2, "MSK": 3, "WIB": 7,
+           "AWST": 8, "HKT": 8, "JST": 9, "KST": 9, "ACST": 9.5, "ACDT": 10.5, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13}
+DOUBTFUL = ("BST", "IST", "SST")  # British or Bangladesh, Indian, Irish or Israel, ...: taken only where the recorder's zone calls itself so
+_LONG = r"(?P<year>\d{4})(?P<s>[-_.])(?P<month>\d\d)(?P=s)(?P<day>\d\d)"
+_WHOLE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+_SHORT = r"(?<!\d{4}[-_.]\d\d[-_.])(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)"
+_BETWEEN = r"(?:--|__|[-Tt_$ .])"
+_SECONDS = r"(?P<hour>\d\d)(?P<t>[-:_.]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d)"
+_MINUTES = r"(?P<hour>\d\d)(?P<t>[-:]?)(?P<minute>\d\d)(?P<second>)"
+_FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?![\dA-Ya-z]))?"
+_UTC = rf"(?P<utc>_?Z(?![A-Za-z])|[+-]\d\d:?\d\d(?!\d)|[+-]\d\d(?!\d)|[_ ](?:{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z]))?(?!\d)"
+FORMS = tuple(re.compile(rf"(?<!\d)(?<!_E){form}") for form in (
+    _WHOLE + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
+    _LONG + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
+    _SHORT + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
+    _WHOLE + _BETWEEN + "?" + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
+    _LONG + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
+    _SHORT + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
+))
+SHORT, WHOLE_TO_THE_MINUTE, TO_THE_MINUTE = FORMS[2], FORMS[3], frozenset(FORMS[3:])
+AFTER_SERIAL = re.compile(r"(?:^|[_.])\d{3,}[._]$")
+YEARS = range(1900, 2100)
+SOUNDTRAP = re.compile(r"^(\d{3,})\.\d{12}(?!\d)")
+DIGITS = re.compile(r"^(\d{3,})[._]")
+AMAR = re.compile(r"^(AMAR[^.]*)\.")
+MAKERS = re.compile(r"^((?:ICLISTEN|RB[A-Z]|SB[A-Z]|S4[A-Z]|SM[A-Z\d]|WISPR|AMAR|AURAL|DSG|EAR|MARU|HF)[A-Z]*-?\d+|sg\d{3})(?=[-_. ]|$)")
+WORD = re.compile(r"^(?=[A-Z\d]*[A-Z])(?=(?:[A-Z]*\d){4})([A-Z\d]{5,20})(?=[-_. ]|$)")
+COUNTERS = re.compile(r"^(?:FILE|REC|TRACK|ZOOM|DR|TAKE|PART|SEG|CLIP|CH|CHAN|TASCAM|STE|R|T|WAV|DVT|MIX)[A-Z]*\d+$")  # number files, not recorders
 AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})\.WAV$")  # always .WAV, as in 5AFFE5D0.WAV; the archive number 62018001.flac is no time
-LOG_UTC = re.compile(r'SamplingStartTimeUTC="([^"]+)"')
 
 
 def zone(name: str | tzinfo | None) -> tzinfo:
@@ -51,45 +72,91 @@ def parse_name(file_name: str, clock: str | tzinfo | None = None) -> tuple[datet
 
     >>> parse_name("6872.220716021453.wav")
     (datetime.datetime(2022, 7, 16, 2, 14, 53, tzinfo=datetime.timezone.utc), '6872')
+    >>> parse_name("ICLISTENHF1353_20180101T000000.500+1000.wav")
+    (datetime.datetime(2017, 12, 31, 14, 0, 0, 500000, tzinfo=datetime.timezone.utc), 'ICLISTENHF1353')
     """
     stem = Path(file_name).stem
-    serial = SERIAL.match(stem)
-    serial = serial.group(1) if serial else None
-    for _, pattern in PATTERNS:
-        found = re.search(pattern, stem)
-        if not found:
-            continue
-        groups = found.groupdict()
-        start = _moment(groups["date"], groups["time"], groups.get("frac"), timezone.utc if groups.get("zulu") else zone(clock))
-        if start is not None:
-            return start, groups.get("serial") or (serial if serial != groups["date"] else None)
+    clock = zone(clock)
+    soundtrap = SOUNDTRAP.match(stem)
+    at = len(soundtrap.group(1)) + 1 if soundtrap else 0
+    moments = [(match.start(), form, *_wall(match, clock)) for form in FORMS for match in form.finditer(stem, at)]
+    moments = [moment for moment in moments if moment[2] is not None]
+    if moments:
+        date_at, form, wall, known = min(moments, key=lambda moment: moment[0])  # a name may tell its end as well
+        others = [moment[1] for moment in moments if moment[0] == date_at or form in TO_THE_MINUTE]
+        if form is SHORT:  # 201012101112: of 2020, or of 2010; behind a serial it is a SoundTrap's
+            doubtful = WHOLE_TO_THE_MINUTE in others and not AFTER_SERIAL.search(stem[:date_at])
+        else:
+            doubtful = form in TO_THE_MINUTE and not TO_THE_MINUTE.issuperset(others)
+        return None if doubtful else in_utc(wall, known), _serial(stem, date_at, wall)
     if AUDIOMOTH_HEX.match(Path(file_name).name):  # firmware before 1.2: seconds since 1970 in hexadecimal
         start = datetime.fromtimestamp(int(stem, 16), timezone.utc)
         if 2010 <= start.year <= 2030:
             return start, None
-    return None, serial
+    return None, _serial(stem, len(stem), None)
 
 
-def _moment(date: str, time: str, fraction: str | None, clock: tzinfo) -> datetime | None:
-    digits = re.sub(r"\D", "", date) + re.sub(r"\D", "", time)
+def _wall(match: re.Match, clock: tzinfo) -> tuple[datetime | None, tzinfo]:
+    """The time that a name's clock shows, without a zone, and the zone that it runs on; None where the digits are no moment."""
+    part = match.groupdict()
+    year = int(part["year"])
+    if len(part["year"]) == 2:
+        year += 2000 if year < 70 else 1900
+    fraction = part.get("fraction") or part.get("millis") or "0"
     try:
-        local = datetime.strptime(digits, "%Y%m%d%H%M%S" if len(digits) == 14 else "%y%m%d%H%M%S")
-    except ValueError:  # month 13, hour 25: digits that are no date
+        wall = datetime(year, *(int(part[x] or 0) for x in ("month", "day", "hour", "minute", "second")), int(fraction[:6].ljust(6, "0")))
+        return (wall if year in YEARS else None), _said_zone((part["utc"] or "").strip("_ "), wall, clock)
+    except ValueError:  # month 13, hour 25, an offset of a day: digits that are no date
+        return None, clock
+
+
+def _said_zone(text: str, wall: datetime, clock: tzinfo) -> tzinfo:
+    """The zone that `+1000`, `-03`, `Z` or `PDT` mean; the recorder's where nothing is said. ValueError where they mean none."""
+    if not text or (text not in ("Z", "UTC", "GMT") and text == clock.tzname(wall)):
+        return clock
+    if text[0] in "+-":
+        hours, minutes = int(text[1:3]), int(text[3:].strip(":") or 0)
+        if hours > 14 or minutes % 15 or minutes > 45:
+            raise ValueError(text)
+        return timezone((1 if text[0] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
+    if text in DOUBTFUL:
+        raise ValueError(text)
+    return timezone(timedelta(hours={**ZONES_H, "Z": 0}[text]))
+
+
+def in_utc(wall: datetime, clock: tzinfo) -> datetime | None:
+    """What a clock on a zone shows, in UTC; None for an hour that summer time skips, or beyond the years that can be told."""
+    try:
+        start = wall.replace(tzinfo=clock).astimezone(timezone.utc)
+        return start if start.astimezone(clock).replace(tzinfo=None) == wall else None
+    except OverflowError:
         return None
-    return (local.replace(tzinfo=clock) + timedelta(seconds=float(fraction or 0))).astimezone(timezone.utc)
 
 
-def soundtrap_log_start(path: Path) -> datetime | None:
-    """UTC start (whole seconds) from the `.log.xml` that a SoundTrap writes beside `path`, if there is one."""
-    for log in (path.with_suffix(".log.xml"), path.with_suffix(".xml")):
-        if log.is_file():
-            found = LOG_UTC.search(log.read_text(encoding="utf-8", errors="replace"))
-            if found:
-                try:
-                    return datetime.fromisoformat(found.group(1)).replace(tzinfo=timezone.utc)
-                except ValueError:
-                    return None
+def _serial(stem: str, date_at: int, wall: datetime | None) -> str | None:
+    """The serial that a name begins with, before its date."""
+    if soundtrap := SOUNDTRAP.match(stem):
+        return soundtrap.group(1)
+    for pattern in (AMAR, MAKERS, WORD):
+        match = pattern.match(stem)
+        if match and match.end(1) <= date_at and not COUNTERS.match(match.group(1)):
+            return match.group(1)
+    match = DIGITS.match(stem)
+    if match and match.end(1) <= date_at and not _is_date(match.group(1), wall):
+        return match.group(1)
     return None
+
+
+def _is_date(digits: str, wall: datetime | None) -> bool:
+    """Whether the digits are a day: a whole one, or a short one within a year of the recording (or nothing else tells the time)."""
+    try:
+        if len(digits) == 8:
+            return datetime.strptime(digits, "%Y%m%d").year in YEARS
+        if len(digits) == 6:
+            return wall is None or abs(datetime.strptime(digits, "%y%m%d") - wall) < timedelta(days=366)
+    except ValueError:
+        pass
+    return False
 
 
 def utc_times(start_utc: datetime | None, offsets_s):

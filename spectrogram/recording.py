@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from spectrogram.header import promised_frames
-from spectrogram.names import parse_name, soundtrap_log_start, zone
+from spectrogram.dating import timeline
+from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Header, header_of
+from spectrogram.logs import read_log
+from spectrogram.metadata import own_word
+from spectrogram.names import parse_name, zone
+from spectrogram.packed import packed_line
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, checked
+from spectrogram.stored import opened
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
-BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+NO_SERIAL = "no serial"
 PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
 CLIPPED = 0.9999
+BEYOND = 1e9  # of full scale: no sound, and its square is beyond float32
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
 UNSCALED = ("float32", 1.0)
@@ -42,9 +48,13 @@ class Recording:
 
     Attributes
     ----------
-    sample_rate_hz, channels, frames (in the file), duration_s, promised_frames (by the header)
-    start_utc : aware datetime or None; time_source : "argument", "name", "log.xml" or "none"
-    serial, sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
+    sample_rate_hz, channels, frames (in the file, whatever its header says), duration_s, promised_frames (by the header)
+    unfinished : the recorder never came to write the length into the header.
+    start_utc : aware datetime or None; time_source : "argument", "name", "log.xml", "none", or the chunk of the file that says it.
+    timeline : where the recorder paused inside the file, see `utc` and `stretches`.
+    unlistened : (start_s, end_s, why) of seconds in the file that hold no sound that was listened to, as header or log say.
+    serial : of the recorder, as told by the user, the file itself or its name; recorder : the serial, else the `folder` it lies in.
+    sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
     faults : what is wrong with the recording, one clear line each; reading adds to it.
 
     Raises
@@ -56,13 +66,27 @@ class Recording:
     def __init__(self, path, channel: int = 0, start_utc: datetime | None = None, serial: str | None = None,
                  sensitivity_db: float | None = None, clock: str | None = None):
         self.path, self.channel, self.faults = Path(path), channel, []
-        self._open_and_check()
-        self._date(start_utc, clock or os.environ.get("TIMEZONE"))
-        self.serial = serial or parse_name(self.path.name)[1]
+        header = self._open_and_check()
+        word = own_word(header)
+        if word.true_rate_hz:
+            self.sample_rate_hz = word.true_rate_hz
+        self._check_limits()
+        if start_utc is not None and start_utc.tzinfo is None:
+            raise ValueError(f"{self.path}: start_utc {start_utc} has no time zone; give an aware time, e.g. with timezone.utc")
+        log = read_log(self.path)
+        self.timeline = timeline(self.path.name, word, log, zone(clock or os.environ.get("TIMEZONE")), start_utc, self.duration_s, self.sample_rate_hz)
+        self.unlistened = list(self.timeline.unlistened)
+        for line in self.timeline.notes:
+            self.fault(line)
+        by_name = parse_name(self.path.name)[1]
+        self.serial, self.folder = serial or word.serial or by_name, self.path.absolute().parent.name
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
-            self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(self.serial)
+            known = by_name if serial is None and self.serial not in HYDROPHONE_SENSITIVITY else self.serial
+            self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(known)
+            if not self.calibrated and log is not None and log.sensitivity_db is not None:
+                self.sensitivity_db, self.calibrated = log.sensitivity_db, True
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
 
@@ -79,49 +103,72 @@ class Recording:
         return self.frames / self.sample_rate_hz
 
     @property
-    def end_utc(self) -> datetime | None:
-        return self.start_utc and self.start_utc + timedelta(seconds=self.duration_s)
+    def recorder(self) -> str:
+        return self.serial or self.folder or NO_SERIAL
 
-    def _open_and_check(self) -> None:
+    @property
+    def start_utc(self) -> datetime | None:
+        return self.timeline.start_utc
+
+    @property
+    def time_source(self) -> str:
+        return self.timeline.source
+
+    @property
+    def end_utc(self) -> datetime | None:
+        begin_s, end_s, start_utc = self.timeline.stretches(self.duration_s)[-1]
+        return start_utc and start_utc + timedelta(seconds=end_s - begin_s)
+
+    def utc(self, offsets_s, at_s=None):
+        """Column of UTC times of these seconds of the file (`Timeline.utc`)."""
+        return self.timeline.utc(offsets_s, at_s)
+
+    def _open_and_check(self) -> Header | None:
         try:
             with open(self.path, "rb") as f:
                 size = f.seek(0, os.SEEK_END)
+            if size == 0:
+                raise BadRecording(f"{self.path}: zero bytes; the recorder or the copy failed, copy it again or leave it out")
+            if line := packed_line([self.path.name]):
+                raise BadRecording(f"{self.path}: {line}")
+            header = header_of(self.path)
         except OSError as error:
             raise BadRecording(f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions") from None
-        if size == 0:
-            raise BadRecording(f"{self.path}: zero bytes; the recorder or the copy failed, copy it again or leave it out")
+        by_library = None
         try:
             with soundfile.SoundFile(self.path) as f:
-                self.sample_rate_hz, self.channels, self.frames = f.samplerate, f.channels, f.frames
-                self.subtype, self.format = f.subtype, f.format
+                facts, self.subtype, self.format = (f.samplerate, f.channels, f.frames), f.subtype, f.format
+                if self.format == "FLAC":  # damage before the first frame is only seen when that is read
+                    f.read(1, dtype="int32")
+                by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
-            raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
-        promised = promised_frames(self.path, BYTES.get(self.subtype, 0) * self.channels)
-        self.promised_frames = self.frames if promised is None else promised
-        if self.frames == 0:
+            if header is None or not header.frame_bytes:
+                raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
+        self.unfinished, self.header_agrees, self._read_by = False, True, None
+        if header is None or header.subtype is None:
+            self.sample_rate_hz, self.channels, self.frames = by_library
+            self.promised_frames = self.frames
+        else:
+            self.sample_rate_hz, self.channels, self.frames, self.promised_frames = header.sample_rate_hz, header.channels, header.frames, header.promised
+            self.unfinished, self.header_agrees = header.unfinished, header.agrees
+            if by_library != (header.sample_rate_hz, header.channels, header.frames) or header.mended:
+                self._read_by, self.subtype, self.format = header, header.subtype, header.container
+            for line in header.notes:
+                self.fault(line)
+        return header
+
+    def _check_limits(self) -> None:
+        if not (LOWEST_RATE_HZ <= self.sample_rate_hz <= HIGHEST_RATE_HZ and 0 < self.channels <= MOST_CHANNELS):
+            raise BadRecording(f"{self.path}: its header says {self.sample_rate_hz} Hz and {self.channels} channels, which no recorder has; it is damaged, copy the file again")
+        if self.frames <= 0:
             raise BadRecording(f"{self.path}: holds no samples; the recorder was cut off before it wrote the header, or the file is empty")
         if not 0 <= self.channel < self.channels:
             have = "channel 0" if self.channels == 1 else f"channels 0 to {self.channels - 1}"
             raise BadRecording(f"{self.path}: has no channel {self.channel}; it has {have}")
-        if self.promised_frames > self.frames + 1:
-            self.fault(f"truncated: the header promises {self.promised_frames / self.sample_rate_hz:.1f} s, "
-                       f"the file holds {self.duration_s:.1f} s; what is there is processed, copy the file again for the rest")
 
-    def _date(self, start_utc: datetime | None, clock: str | None) -> None:
-        from_name, _ = parse_name(self.path.name, zone(clock))
-        from_log = soundtrap_log_start(self.path)
-        if start_utc is not None:
-            if start_utc.tzinfo is None:
-                raise ValueError(f"{self.path}: start_utc {start_utc} has no time zone; give an aware time, e.g. with timezone.utc")
-            self.start_utc, self.time_source = start_utc.astimezone(timezone.utc), "argument"
-        elif from_log and (from_name is None or abs(from_log - from_name) > timedelta(seconds=60)):
-            self.start_utc, self.time_source = from_log, "log.xml"  # the name is on local time; the log knows UTC
-        elif from_name:
-            self.start_utc, self.time_source = from_name, "name"
-        else:
-            self.start_utc, self.time_source = None, "none"
-            self.fault("no start time in the file name; times count from the start of the file, name it "
-                       "SERIAL.yymmddHHMMSS or give a table of start times")
+    def opened(self):
+        """A context with the samples as a `soundfile.SoundFile`, read as they should be where the header is wrong."""
+        return opened(self.path, self._read_by)
 
     @property
     def scale(self) -> float:
@@ -135,9 +182,9 @@ class Recording:
 
     @property
     def complete(self) -> bool:
-        """False when less could be read than the header promises."""
+        """False when less could be read than there should be, or header and file do not agree on how much that is."""
         have = self.frames if self.frames_read is None else self.frames_read
-        return have + 1 >= self.promised_frames
+        return self.header_agrees and have + 1 >= self.frames
 
     def blocks(self, block_s: float = 20.0) -> Iterator[np.ndarray]:
         """Yield the channel's samples in order, float32 (n,) at full scale +-1, `block_s` seconds at a time."""
@@ -157,7 +204,7 @@ class Recording:
         native, _ = NATIVE.get(self.subtype, UNSCALED)
         held: list[np.ndarray] = []
         n_held = 0
-        with soundfile.SoundFile(self.path) as f:
+        with self.opened() as f:
             while True:
                 try:
                     data = f.read(piece, dtype=native, always_2d=self.channels > 1)
@@ -181,7 +228,7 @@ class Recording:
     def _checked_samples(self, x: np.ndarray) -> np.ndarray:
         """The samples, not-numbers replaced by 0, what is wrong with them counted."""
         if self.subtype in ("FLOAT", "DOUBLE"):
-            bad = ~np.isfinite(x)
+            bad = ~(np.abs(x) < BEYOND)  # NaN as well
             if bad.any():
                 self.bad_samples += int(bad.sum())
                 x = np.where(bad, np.float32(0), x)
@@ -195,7 +242,7 @@ class Recording:
 
     def _note_what_was_read(self) -> None:
         if self.bad_samples:
-            self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
+            self.fault(f"{self.bad_samples} samples are not numbers (NaN, infinite, or beyond all sense); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:
             self.fault("silence: every sample is the same; check the hydrophone, its cable and the gain")
         if self.clipped_samples:
@@ -214,9 +261,10 @@ class Recording:
         """
         first = round(start_s * self.sample_rate_hz)
         last = self.frames if end_s is None else min(self.frames, round(end_s * self.sample_rate_hz))
-        with soundfile.SoundFile(self.path) as f:
+        with self.opened() as f:
             try:
-                f.seek(min(first, self.frames))
+                if first > 0:
+                    f.seek(min(first, self.frames))
                 x = f.read(max(0, last - first), dtype="float32", always_2d=True)[:, self.channel]
             except (soundfile.LibsndfileError, OSError) as error:
                 raise BadRecording(f"{self.path}: damaged between {start_s:.1f} s and {last / self.sample_rate_hz:.1f} s ({reason(error)}); "

@@ -87,12 +87,12 @@ def test_a_bucket_read_by_a_worker_elsewhere(season, tmp_path, scheduler, monkey
 
         fs = s3fs.S3FileSystem(endpoint_url=address, key="somebody", secret="something")
         fs.mkdir("season")
-        fs.put(str(season / "in"), "season/2022", recursive=True)
+        fs.put(str(season / "in"), "season/in", recursive=True)
         monkeypatch.setenv("S3_ENDPOINT", address)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
         with Client(scheduler, set_as_default=False) as client:  # somebody's own client does as well
-            run_multi_file_pipeline("s3://season/2022", tmp_path / "out", ToyModel(), scheduler=client, progress=False)
+            run_multi_file_pipeline("s3://season/in", tmp_path / "out", ToyModel(), scheduler=client, progress=False)
             assert client.status == "running"
     assert_same(tmp_path / "out", season / "out", ("events", "windows", "levels"))
 
