@@ -19,7 +19,6 @@ from tqdm.auto import tqdm
 
 from preprocessing import unlike
 from preprocessing.soundscape import SITES, Settings, simulate_deployment
-from preprocessing.soundscape.deployment import VERSION
 
 SEEDS = {"validation": 102_451, "test": 101_360}  # simulated recordings, dense ones
 UNLIKE_SEEDS = {"validation": 97_303, "test": 92_505}
@@ -60,7 +59,7 @@ def simulated(split: str, version: int, folder: Path, dense: bool = False):
         for i, kind in enumerate(kinds):
             seed, count = SEEDS[split] + 10 * k + i + 5 * dense, COUNTS[split][kind]
             extra = {"natural": {}, "empty": {"call_rate_per_min": 0.0}, "dense": DENSE_SETTINGS}
-            name = f"{split}_v{version}_{VERSION}_{site}_{kind}_{seed}_{count}x{RECORDING_S:g}"
+            name = f"{split}_v{version}_{site}_{kind}_{seed}_{count}x{RECORDING_S:g}"
             where, boats = folder / name, [bool(j % 2) for j in range(count)]
             if not (where / "deployment.json").exists():
                 simulate_deployment(where, site, seed, count, RECORDING_S, boats=boats,

@@ -3,8 +3,9 @@
 1. Regions that carry a label and follow each other within the label's gap are one call; more of them than a call of this label can be long are cut at their widest gaps.
    For a model without a region head a call reaches no further than the stretch of its label's trace (hysteresis: at least `off`, `on` once), and a stretch in
    which no region lies is a call without bounds of its own, flagged.
-2. A call's bounds are those of its regions' own cells. Where a region touches the border of its ROI band, which is not the call's border, it reaches
-   on over the bands in which the picture stands EDGE_DB above the background in the call's time. Times are those of the regions.
+2. A call reaches as far as its regions' own cells. Where a region touches the border of its ROI band, which is not the call's border, it reaches
+   on over the bands in which the picture stands EDGE_DB above the background in the call's time. Its bounds hold 5 to 95 % of the energy above
+   the background within that reach. Times are those of the regions.
 3. Calls of different labels that share at least half of the longer one become one event ("HFPC+Whistle").
 4. `overlap`: a whistle and a high-frequency call sound at once. `diphonic`: a whistle and a pulsed call do so for half of the shorter.
 
@@ -35,6 +36,8 @@ DIPHONIC_SHARE = 0.5   # of the shorter call
 MIN_OVERLAP_S = 0.04
 EDGE_DB, EDGE_BANDS = 10.0, 3  # a band belongs to a call where its peaks stand so far above the background; a region so near its ROI band's border touches it
 WIDER = 2.5
+ENERGY_SHARES = (0.05, 0.95)  # of a call's energy below its lower and its upper bound ...
+ABOVE_DB = 3.0         # ... in cells that stand so far above the background
 LEAST_SNR_DB = 0.0     # in the event's box; below: flag below_snr
 STEADY_S, STEADY_DRIFT, STEADY_BANDS = 1.0, 0.05, 4
 IMPULSE_SHARE, IMPULSE_S = 0.6, 0.08
@@ -227,7 +230,7 @@ def _call(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> Call:
     rows = sorted({int(row) for _, _, row in pieces})
     boxes = span.regions.boxes[rows]
     start_s, end_s = min(p[0] for p in pieces), max(p[1] for p in pieces)
-    low_hz, high_hz = _bounds(boxes, start_s, end_s, span, namer.profile)
+    low_hz, high_hz = energy_bounds(*_bounds(boxes, start_s, end_s, span, namer.profile), start_s, end_s, span, namer.profile)
     return Call(float(start_s), float(end_s), low_hz, high_hz, (label,), rows, 1 if label in TRAINS else _count(pieces))
 
 
@@ -279,6 +282,25 @@ def _reach(stands: np.ndarray, at: int, step: int) -> int:
     while 0 <= at + step < n and (stands[at + step] or (0 <= at + 2 * step < n and stands[at + 2 * step])):
         at += step
     return at
+
+
+def energy_bounds(low_hz: float, high_hz: float, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[float, float]:
+    """Frequencies between which 5 to 95 % of the energy above the background lie, of a time and band; the band itself where nothing stands above it.
+
+    Cells of the coarse picture less than ABOVE_DB above the background do not count.
+    """
+    bands = np.flatnonzero((profile.band_high_hz > low_hz + 1e-6) & (profile.band_low_hz < high_hz - 1e-6) & np.isfinite(span.coarse_psd[0]))
+    if not len(bands):
+        return low_hz, high_hz
+    when = _slice(start_s, end_s, span.picture_start_s, span.coarse_rate_hz, len(span.coarse_psd))
+    background = span.background_at(0.5 * (start_s + end_s))[bands]
+    cells = span.coarse_psd[when][:, bands].astype(np.float64)
+    above = np.where(cells > 10 ** (ABOVE_DB / 10) * background, cells - background, 0.0).sum(axis=0)
+    energy = np.cumsum(above * (profile.band_high_hz - profile.band_low_hz)[bands])
+    if not energy[-1] > 0:
+        return low_hz, high_hz
+    first, last = (int(np.searchsorted(energy, share * energy[-1])) for share in ENERGY_SHARES)
+    return max(low_hz, float(profile.band_low_hz[bands[first]])), min(high_hz, float(profile.band_high_hz[bands[last]]))
 
 
 # ------------------------------------------------------------------------------------------------------------ events

@@ -173,6 +173,7 @@ def calibrated(
     known = WindowSet(data, rows, profile)
     window, position, _ = (np.stack(part) for part in zip(*map(known.targets_at, range(len(rows)), known.start_frame)))
     window_logit, position_logit = row_logits(raw, data, rows)
+    animals = rows["animal"].fillna(0).to_numpy(bool) if "animal" in rows else np.zeros(len(rows), bool)
     if thresholds is None:
         calibration, chosen = choose(
             window_logit, position_logit, window, position, profile.labels, target_precision
@@ -183,7 +184,7 @@ def calibrated(
             position_logit,
             window,
             profile.labels,
-            known.real,
+            known.real & ~animals,
             call_labels(profile.labels),
             raw.by_trace,
             **thresholds,

@@ -4,7 +4,7 @@
 
 Training: the region detector runs over the training pictures, each region is described (`ROI.describe`) and compared with the truth; a network with one hidden layer learns its labels. Each recording is
 also seen as a recorder of a lower rate would have it, with what such a recorder cannot show masked. The validation recordings choose when to stop, the calibration (Platt) and each label's
-threshold: the one with the best F1, or, where that would name more regions than MOST_FALSE an hour in sound in which nobody calls (recorded noise and simulated, each by itself), the lowest that does not.
+threshold: the one with the best F1, or, where that would name more regions than MOST_FALSE an hour in sound in which no animal calls (recorded noise and simulated, each by itself; one is allowed where the sound is short), the lowest that does not.
 """
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ LOWER_NYQUIST_HZ = (24_000.0, 48_000.0)
 TIME_SHARE, BAND_SHARE, TONAL_SHARE, TOUCH = 0.5, 0.3, 0.6, 0.15
 OFFSET_DB = 60.0            # pictures of contrast have their background at 0 dB; the detector takes what is far below it for no data
 FAR_SHARE, FAR_MARGIN = 0.999, 1.25
+NOISE_WEIGHT = 5.0          # of a region of recorded noise in training: there are few, and none is like another
 
 
 @dataclass
 class RegionRows:
-    """Regions of some recordings: described (n, features), target (n, labels) 0, 1 or NaN, and the recording, kind of recording and length in s of each."""
+    """Regions of some recordings: described (n, features), target (n, labels) 0, 1 or NaN, and of each the recording, and whether that is recorded noise."""
 
     described: np.ndarray
     target: np.ndarray
     recording: np.ndarray
+    noise: np.ndarray
 
     def then(self, other: "RegionRows") -> "RegionRows":
         return RegionRows(*(np.concatenate([mine, theirs]) for mine, theirs in zip(vars(self).values(), vars(other).values())))
@@ -134,8 +136,9 @@ def region_rows(model: SavedModel, data: DataSet, rows: pd.DataFrame, lower_rate
                 picture = picture.copy()
                 picture[:, profile.n_bands:] = np.nan if limit < CREST_NYQUIST_HZ else picture[:, profile.n_bands:]
             boxes, described = regions_of(model, picture, limit)
-            parts.append(RegionRows(described, region_targets(boxes, mine, profile, limit, unknown), np.full(len(boxes), row.recording, object)))
-    empty = RegionRows(np.zeros((0, len(feature_names(profile))), np.float32), np.zeros((0, len(call_labels(profile))), np.float32), np.zeros(0, object))
+            parts.append(RegionRows(described, region_targets(boxes, mine, profile, limit, unknown), np.full(len(boxes), row.recording, object),
+                                    np.full(len(boxes), getattr(row, "kind", "") == "noise")))
+    empty = RegionRows(np.zeros((0, len(feature_names(profile))), np.float32), np.zeros((0, len(call_labels(profile))), np.float32), np.zeros(0, object), np.zeros(0, bool))
     for part in parts:
         empty = empty.then(part)
     return empty
@@ -188,6 +191,7 @@ def _fit(known: RegionRows, chosen_on: RegionRows, seed: int) -> dict:
     x, y = (torch.from_numpy(np.clip((known.described - mean) / scale, -4, 4))), torch.from_numpy(known.target)
     there = torch.isfinite(y)
     y = torch.where(there, y, torch.zeros(()))
+    counts = there * torch.from_numpy(np.where(known.noise, NOISE_WEIGHT, 1.0).astype(np.float32))[:, None]
     n, n_labels = len(x), y.shape[1]
     w = [torch.randn(x.shape[1], HIDDEN, generator=generator) * (1 / x.shape[1]) ** 0.5, torch.zeros(HIDDEN), torch.randn(HIDDEN, n_labels, generator=generator) * (1 / HIDDEN) ** 0.5, torch.full((n_labels,), -2.0)]
     w = [part.requires_grad_() for part in w]
@@ -202,7 +206,7 @@ def _fit(known: RegionRows, chosen_on: RegionRows, seed: int) -> dict:
             noise = 0.05 * torch.randn(len(rows), x.shape[1], generator=generator)
             logit = (torch.relu((x[rows] + noise) @ w[0] + w[1]) * kept) @ w[2] + w[3]
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, y[rows], reduction="none")
-            loss = (loss * there[rows]).sum() / there[rows].sum().clamp(min=1)
+            loss = (loss * counts[rows]).sum() / counts[rows].sum().clamp(min=1)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -227,7 +231,8 @@ def _thresholds(prob: np.ndarray, found: RegionRows, rows: pd.DataFrame, labels:
     recordings = rows.drop_duplicates("recording").set_index("recording")
     hours = {name: float(s) / 3600 for name, s in recordings["duration_s"].items()} if "duration_s" in recordings else {}
     kinds = recordings["kind"] if "kind" in recordings else pd.Series("", recordings.index)
-    pools = {kind: [name for name in recordings.index if kinds[name] == kind] for kind in ("noise", "empty")}
+    animals = recordings["animal"].fillna(0).astype(bool) if "animal" in recordings else pd.Series(False, recordings.index)
+    pools = {kind: [name for name in recordings.index if kinds[name] == kind and not animals[name]] for kind in ("noise", "empty")}
     pools = {kind: names for kind, names in pools.items() if sum(hours.get(name, 0) for name in names) > 0}
     thresholds, told = {}, {}
     for k, label in enumerate(labels):
@@ -236,7 +241,7 @@ def _thresholds(prob: np.ndarray, found: RegionRows, rows: pd.DataFrame, labels:
         quiet = {}
         for kind, names in pools.items():
             mine = np.isin(found.recording, names) & (target == 0)
-            allowed = int(most_false * sum(hours[name] for name in names))
+            allowed = max(1, int(most_false * sum(hours[name] for name in names)))
             ordered = np.sort(prob[mine, k])[::-1]
             quiet[kind] = (mine, sum(hours[name] for name in names))
             if len(ordered) > allowed:
