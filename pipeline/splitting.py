@@ -15,13 +15,15 @@ from pathlib import Path
 
 from pipeline.parts import Job, Part, part_of, write_part
 from pipeline.stretches import Counting, Rejoined, Stretch, cut, stretch_footer
+from pipeline.time_limit import within
 from spectrogram.chunks import CHUNK_S
-from spectrogram.recording import BadRecording, Recording
+from spectrogram.recording import Recording
 
 LONG_S = 7200.0          # recordings longer than this are split where nothing else is told ...
 FEW = 4                  # ... and there are fewer than so many recordings for each worker: else there is always another one for another core
 LEAST_BYTES = 1000       # of a second of sound: smaller files need not be opened to see that they are not long
 JOIN_AT_ONCE_S = 2.0     # then new work is given out again
+LOOK_AT_MOST_S = 60.0    # a header that takes longer is looked at by the worker, within the recording's time limit
 
 
 def limit_s(split_s: float | None, recordings: int, workers: int) -> float:
@@ -40,8 +42,8 @@ def stretches(job: Job, profile, limit_s: float) -> list[Stretch]:
     if profile.window_frames > CHUNK_S * profile.frame_rate_hz:
         return []
     try:
-        recording = Recording(job.source.where, job.channel)
-    except BadRecording:  # said when it is its turn
+        recording = within(LOOK_AT_MOST_S, Recording, job.source.where, job.channel)
+    except Exception:  # said when it is its turn
         return []
     return cut(recording.frames, recording.sample_rate_hz, limit_s) if recording.duration_s > limit_s else []
 
@@ -79,7 +81,7 @@ class Splitter:
             return [job]
         try:
             rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name)
-        except BadRecording:  # gone meanwhile
+        except Exception:  # gone meanwhile
             return [job]
         there = {path: stretch_footer(path) for path in self.archive.stretches_of(job.key)}
         here = {found["stretch"] for path, found in there.items() if found.get("fingerprint") == job.fingerprint and found["stretch"] in cuts}

@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.sources import Source
-from spectrogram.recording import BadRecording, Recording
+from pipeline.time_limit import within
+from spectrogram.recording import Recording
 
 SETTLE_S = 10.0  # recorders write every few seconds at least
 PATIENCE = 30
+LOOK_AT_MOST_S = 60.0
 
 
 class Ripening:
@@ -50,6 +52,6 @@ class Ripening:
 def is_whole(path: str | Path) -> bool:
     """True if the file's header promises no more than the file holds; a recording in the making has none, or an empty one."""
     try:
-        return Recording(path).complete
-    except BadRecording:
+        return within(LOOK_AT_MOST_S, lambda: Recording(path).complete)
+    except Exception:  # whatever is wrong with it is said when it is its turn, and stops no others
         return False

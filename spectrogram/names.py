@@ -74,9 +74,9 @@ def _moment(date: str, time: str, fraction: str | None, clock: tzinfo) -> dateti
     digits = re.sub(r"\D", "", date) + re.sub(r"\D", "", time)
     try:
         local = datetime.strptime(digits, "%Y%m%d%H%M%S" if len(digits) == 14 else "%y%m%d%H%M%S")
-    except ValueError:  # month 13, hour 25: digits that are no date
+        return (local.replace(tzinfo=clock) + timedelta(seconds=float(fraction or 0))).astimezone(timezone.utc)
+    except (ValueError, OverflowError):  # month 13, hour 25: digits that are no date; the last second of year 9999
         return None
-    return (local.replace(tzinfo=clock) + timedelta(seconds=float(fraction or 0))).astimezone(timezone.utc)
 
 
 def soundtrap_log_start(path: Path) -> datetime | None:
