@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.drafts import draft
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
-from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, typed, window_types
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, csv_text, event_types, typed, window_types
 from spectrogram.names import parse_name
 
 SMALL = 100  # tables that are merged at once
@@ -189,7 +189,7 @@ def _write_csv(parquet: Path, path: Path) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file, pq.ParquetFile(parquet) as source:
         file.write(",".join(source.schema_arrow.names) + "\n")
         for batch in source.iter_batches(CSV_ROWS):
-            batch.to_pandas().to_csv(file, index=False, header=False, lineterminator="\n", date_format=CSV_TIME)
+            file.write(csv_text(batch.to_pandas(), header=False, date_format=CSV_TIME))
 
 
 # ------------------------------------------------------------------------------------------------------------ what was done
