@@ -115,7 +115,7 @@ def finish(job: Job, brought, model) -> Part:
     except OutOfRoom:
         raise
     except TookTooLong:
-        return failed_part(job, f"{where}: not fetched within {job.time_limit_s:.0f} s; {TIME_MEND}", model.profile)
+        return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
         reason = f"{where}: cannot be fetched ({one_line(error)}); check the address and the connection, then run again"
         return failed_part(job, reason, model.profile)
@@ -123,7 +123,7 @@ def finish(job: Job, brought, model) -> Part:
         with _ONE:
             return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)
     except TookTooLong:
-        return failed_part(job, f"{where}: not done within {job.time_limit_s:.0f} s; {TIME_MEND}", model.profile)
+        return failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     finally:
         near.let_go()
 

@@ -1,5 +1,6 @@
 """No door is open: whoever reaches a worker's port could run code in it, so none can be reached but by us."""
 import asyncio
+import os
 import re
 
 import psutil
@@ -38,6 +39,8 @@ def seen(tmp_path_factory):
     folder, seen = tmp_path_factory.mktemp("doors"), {}
     for k in range(3):
         write(folder / "in" / f"6872.2207160{k}0000.wav", scene(6, 8000, k), 8000)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "in" / "pipe.wav")  # beside all else: nobody waits for it
 
     class Watched(Cluster):
         def parts(self, jobs):
@@ -59,7 +62,7 @@ def seen(tmp_path_factory):
     summary = run_multi_file_pipeline(folder / "in", folder / "out", ToyModel(), workers=2, progress=False)
     patch.undo()
     seen["sockets"] = [address for address in seen["sockets"] if address not in before]
-    assert (summary["status"] == "ok").all()
+    assert summary.set_index("recording")["status"].drop("pipe.wav", errors="ignore").tolist() == ["ok"] * 3
     return seen
 
 
