@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.progress import say
 from spectrogram.addresses import file_system, is_remote, one_line, parted, storage_options, untold
 from spectrogram.recording import EXTENSIONS
-from spectrogram.stores import files_below, look_at, name_below
+from spectrogram.stores import files_below, look_at, name_below, without_query
 
 LOG_BYTES = 16 << 20  # a SoundTrap's log takes some kilobytes; what is larger is none
 
@@ -122,7 +122,7 @@ def _remote(address: str) -> list[Source]:
         changed = next((str(info[key]) for key in ("ETag", "Last-Modified", "LastModified", "mtime", "created") if info.get(key)), "")
         size = info.get("size")
         link = fs.unstrip_protocol(path)
-        plain = parted(link).where if where.startswith("http") else link
+        plain = without_query(link)
         return Source(name, plain, -1 if size is None else size, changed, source(log) if log else None, options, link if link != plain else "")
 
     logs = {name: log for name, log in log_of.items() if (found[log][1].get("size") or 0) <= LOG_BYTES}

@@ -24,6 +24,7 @@ _S3_KEYS = re.compile(r"^s3://(?!arn:)(?P<key>[^/:@]+):(?P<secret>[^@]+)@")
 _USER = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@:]*:[^\s/]*@|(https?://)[^\s/@]+@")
 _QUERY = re.compile(r"(https?://[^\s?#'\"<>]*)[?#][^\s'\"<>)]*")
 _PARAMETER = re.compile(r"\b((?:access_?)?token|sig(?:nature)?|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|pass(?:word|wd)?|api_?key|secret)=[^&\s'\"<>)]+", re.IGNORECASE)
+_TELLING = re.compile("tok|sig|key|pass|secret|cred|auth|code", re.IGNORECASE)  # parameters that let one in; others may be a file's name
 _secrets: set[str] = set()  # that this process took out of addresses
 
 
@@ -55,8 +56,7 @@ def parted(address: str) -> Place:
         keys = _S3_KEYS.match(address)
         if keys is None:
             return Place(address)
-        _remember(keys["secret"])
-        return Place("s3://" + address[keys.end():], {"key": keys["key"], "secret": keys["secret"]})
+        return _place("s3://" + address[keys.end():], {"key": keys["key"], "secret": keys["secret"]})
     try:
         parts = urlsplit(address)
     except ValueError as error:
@@ -66,18 +66,18 @@ def parted(address: str) -> Place:
     if parts.scheme not in ("http", "https"):
         if not colon:  # abfs://container@account/…
             return Place(address)
-        _remember(word, user)
-        return Place(address.replace(f"{user}@", "", 1), {"username": name, "password": word})
+        return _place(address.replace(f"{user}@", "", 1), {"username": name, "password": word})
     options = {}
     if user:
-        _remember(word, user)
-        said = base64.b64encode(f"{name}:{word}".encode()).decode()
-        _remember(said)
-        options["headers"] = {"Authorization": f"Basic {said}"}
+        options["headers"] = {"Authorization": "Basic " + base64.b64encode(f"{name}:{word}".encode()).decode()}
     if parts.query:
         options["params"] = dict(parse_qsl(parts.query, keep_blank_values=True))
-        _remember(parts.query, *options["params"].values())
-    return Place(f"{parts.scheme}://{host}{parts.path}", options)
+    return _place(f"{parts.scheme}://{host}{parts.path}", options)
+
+
+def _place(where: str, options: dict) -> Place:
+    _remember(options)
+    return Place(where, options)
 
 
 def untold(text: str) -> str:
@@ -93,7 +93,11 @@ def untold(text: str) -> str:
     return text
 
 
-def _remember(*secrets: str) -> None:
+def _remember(options: dict) -> None:
+    """Keep the secrets of a file system's options from being told."""
+    basic = options.get("headers", {}).get("Authorization", "").removeprefix("Basic ")
+    secrets = {basic, base64.b64decode(basic).decode().partition(":")[2], options.get("secret", ""), options.get("password", "")}
+    secrets |= {value for name, value in options.get("params", {}).items() if _TELLING.search(name)}
     _secrets.update(secret for secret in secrets if len(secret) >= LONG_ENOUGH)
 
 
@@ -121,6 +125,7 @@ def file_system(where: str, options: dict):
     """
     import fsspec
 
+    _remember(options)  # on a worker as well
     protocol = where.split("://", 1)[0]
     if protocol == "s3":
         import s3fs  # noqa: F401  (fsspec would look for it by its name)

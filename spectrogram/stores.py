@@ -31,7 +31,7 @@ def files_below(fs, root: str, say: Callable[[str], None] = print) -> dict[str, 
     found = _web_folder(fs, root, say) if root.startswith("http") else fs.find(root, detail=True)
     files = {path: info for path, info in found.items() if info.get("type", "file") == "file"}
     named: dict[str, tuple[str, dict]] = {}
-    for path in sorted(files, key=lambda path: (_path_of(path), path)):
+    for path in sorted(files, key=lambda path: (without_query(path), path)):
         if name := name_below(root, path):
             named.setdefault(name, (path, files[path]))  # one of several links to it
     return named
@@ -63,8 +63,8 @@ def name_below(root: str, path: str) -> str:
     return name[len(folder):].lstrip("/")
 
 
-def _path_of(path: str) -> str:
-    """A path without the query and fragment of a web address; ? and # in a bucket are letters as others."""
+def without_query(path: str) -> str:
+    """A path without the query and fragment, if it is a web address; ? and # in a bucket are letters as others."""
     return re.split(r"[?#]", path, maxsplit=1)[0] if path.startswith("http") else path
 
 
@@ -86,7 +86,7 @@ def _web_folder(fs, root: str, say: Callable[[str], None]) -> dict[str, dict]:
         for link in links:
             if not name_below(root, link):
                 continue
-            if not (folder := _path_of(link)).endswith("/"):
+            if not (folder := without_query(link)).endswith("/"):
                 found[link] = {"size": None}  # a page names files and no more
             elif folder not in seen and depth < MOST_DEEP:
                 seen.add(folder)

@@ -165,6 +165,11 @@ def test_a_text_is_told_without_secrets(text, expected):
     assert untold(text) == expected
 
 
+def test_what_names_a_file_in_a_query_is_no_secret_and_stays_in_what_is_said():
+    parted("https://host/get?file=6872.220716021453.wav&access_key=0123456789")
+    assert untold("6872.220716021453.wav: zero bytes; 0123456789") == "6872.220716021453.wav: zero bytes; …"
+
+
 def test_a_recording_that_cannot_be_listed_any_more_while_watching_is_said_without_secrets(web, capsys):
     import pipeline.multi
 
