@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 import threading
 import time
 
@@ -16,6 +17,7 @@ LEAST_S = 3600.0        # for any recording, and ...
 S_PER_BYTE = 4e-6       # ... so much more: 1.5 times as long as 16-bit sound at 192 kHz lasts
 LOOK_S = 1.0            # between two looks: a wait without end would not be broken by Ctrl-C on Windows
 STOP_S = 2.0            # until a thread that is told to stop has done so
+IMPORT_S = 10.0         # that it may take to get an import over with
 
 
 class TookTooLong(Exception):
@@ -82,5 +84,17 @@ def within(limit_s: float, function, *arguments):
 
 
 def _stop(thread: threading.Thread) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-    thread.join(STOP_S)
+    """Stop it, unless it imports something: half a module would stay behind, and break all that come after."""
+    until = time.monotonic() + IMPORT_S
+    while _imports(thread) and time.monotonic() < until:
+        thread.join(0.05)
+    if not _imports(thread):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
+        thread.join(STOP_S)
+
+
+def _imports(thread: threading.Thread) -> bool:
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None

@@ -173,6 +173,25 @@ def test_headers_with_chance_bytes_end_the_run_for_nobody(tmp_path, hurry):
     assert len(effort) == len(list((tmp_path / "in").iterdir())) and effort["status"][GOOD[0]] == "ok"
 
 
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
+def test_watching_goes_on_over_entries_that_can_never_be_read(folder, monkeypatch):
+    for what, seconds in {"pipeline.multi.LIST_S": 0.05, "pipeline.engine.PAUSE_S": 0.02, "pipeline.watch.PATIENCE": 2}.items():
+        monkeypatch.setattr(what, seconds)
+    pipe(folder / "in" / BAD)
+    w64(2 ** 63)(folder / "in" / "bad.w64")
+    main, table, until = threading.main_thread().ident, folder / "out" / "effort.parquet", time.monotonic() + 300
+
+    def stop():
+        while time.monotonic() < until and not (table.exists() and len(pd.read_parquet(table)) == 4):
+            time.sleep(0.05)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    effort = run(folder, watch=True, settle_s=0.2)
+    assert (effort.loc[GOOD, "status"] == "ok").all() and effort["status"][BAD] == "failed" and "bad.w64" in effort.index
+
+
 # ------------------------------------------------------------------------------------------------------------ the time limit
 
 
@@ -224,6 +243,22 @@ def test_what_is_done_within_the_limit_comes_out_as_it_is_raised_or_returned():
         within(10, divmod, 7, 0)
     with pytest.raises(TookTooLong):
         within(0.05, time.sleep, 0.4)
+
+
+def test_an_import_is_not_broken_off_half_done(tmp_path, monkeypatch):
+    """Else the module would stay behind half made, and break all recordings after."""
+    begun = tmp_path / "begun.txt"
+    (tmp_path / "takes_long.py").write_text(f"import time\nopen({str(begun)!r}, 'a').write('x')\nfor _ in range(50): time.sleep(0.01)\nwhole = True\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def late():
+        import takes_long
+
+        return takes_long.whole
+
+    with pytest.raises(TookTooLong):
+        within(0.1, late)
+    assert late() and begun.read_text(encoding="utf-8") == "x"
 
 
 @pytest.mark.usefixtures("ctrl_c")
