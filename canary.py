@@ -164,6 +164,9 @@ def notebook_command(python, notebook, executed, parameters):
 
 def run_notebook(audio, output, profile):
     """Execute run.ipynb into the output folder, make an HTML page of it, and say where both are."""
+    if "://" in str(audio or ""):
+        raise Fault("AUDIO takes a recording or a folder on this machine. For an address: {} -m pipeline ADDRESS OUTPUT"
+                    .format(os.path.relpath(str(venv_python(ROOT)))))
     audio = Path(audio).expanduser().resolve() if audio else None
     if audio is not None and not audio.exists():
         raise Fault("{}: no such file or folder. Give AUDIO a recording or a folder of recordings.".format(audio))

@@ -16,21 +16,22 @@ def main(arguments: list[str] | None = None) -> int:
 
     from pipeline.join import PartChanged
     from pipeline.multi import run_multi_file_pipeline
+    from pipeline.progress import shown
 
     try:
         thresholds = dict(map(_threshold, a.threshold))
         table = run_multi_file_pipeline(
             a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
             level_row_s=a.level_row_s, workers=a.workers, scheduler=a.scheduler, watch=a.watch, settle_s=a.settle_s, device=a.device, csv=a.csv,
-            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise, split_s=a.split_s)
+            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise, split_s=a.split_s, time_limit_s=a.time_limit_s)
     except (ValueError, OSError, PartChanged) as error:  # nothing there, wrong arguments, a model that does not fit, a folder that cannot be written
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on where it stopped, finished recordings are kept in {a.output}", file=sys.stderr)
         return 130
     if table.empty:  # a live folder to which nothing came
-        print(f"0 recordings found in {a.input}", file=sys.stderr)
+        print(shown(f"0 recordings found in {a.input}"), file=sys.stderr)
         return 2
     failed, partial = ((table["status"] == status).sum() for status in ("failed", "partial"))
     faults = f"{failed} failed" + (f", {partial} only in part" if partial else "")
@@ -53,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="processes, one core each (default: as many as there are cores and memory for)")
     parser.add_argument("--split-s", type=float, help="cut recordings longer than so many seconds into stretches that workers share; inf: never (default: two hours, "
                         "where there are few recordings for many workers)")
+    parser.add_argument("--time-limit-s", type=float, metavar="SECONDS", help="how long one recording may take before it counts as failed and the "
+                        "others go on (default: an hour, and 4 s for each megabyte; inf: no limit)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://head:8786 (default: DASK_SCHEDULER_ADDRESS in .env, else this machine)")
     parser.add_argument("--watch", action="store_true", help="go on and take up files as a recorder finishes them, until Ctrl-C")
     parser.add_argument("--settle-s", type=float, default=10.0, help="with --watch: a file is finished when it has rested so long (default 10)")

@@ -27,6 +27,7 @@ from pipeline.join import join_parts
 from pipeline.overrides import given_for
 from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
 from pipeline.sources import Source, own_serial
+from pipeline.time_limit import limit_of
 from spectrogram import __version__
 from spectrogram.names import parse_name
 from spectrogram.recording import NO_SERIAL
@@ -43,15 +44,17 @@ class Archive:
     Parameters
     ----------
     settings : channel, level_row_s, denoise (its name). denoise : as the user gave it. overrides : of `read_overrides`. say : prints a line.
+    time_limit_s : how long a recording may take; none: `pipeline.time_limit.limit_of` its size.
     """
 
-    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None):
+    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None,
+                 time_limit_s: float | None = None):
         self.folder, self.model, self.thresholds, self.settings, self.clock, self.denoise = folder, model, thresholds, settings, clock, denoise
-        self.overrides, self.raven, self.again, self.say = overrides, raven, again, say
+        self.overrides, self.raven, self.again, self.say, self.time_limit_s = overrides, raven, again, say, time_limit_s
         self.said: Counter = Counter()
         self._redone: set[str] = set()  # keys that `again` asks for and that are done by now
         self._make_folders()
-        self.claims = Claims(folder / "parts" / "claims")
+        self.claims = Claims(folder / "parts" / "claims", say)
         self._sweep()
 
     def _make_folders(self) -> None:
@@ -96,7 +99,8 @@ class Archive:
         recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
                      "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
-        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise)
+        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise,
+                   time_limit_s=limit_of(source.size, self.time_limit_s))
 
     def part(self, job: Job) -> Path:
         return self.folder / "parts" / f"{job.key}.zip"

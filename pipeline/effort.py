@@ -164,7 +164,7 @@ def _backwards(table: pd.DataFrame) -> pd.DataFrame:
     names = table["recording"].str.rsplit("/", n=1)
     folder = names.map(lambda parts: parts[0] if len(parts) == 2 else "")
     digits = re.compile(r"(\d+)")
-    key = pd.Series([tuple((int(p), "") if p.isdigit() else (-1, p) for p in digits.split(x[-1]) if p) for x in names], index=table.index, dtype=object)
+    key = pd.Series([tuple((int(p), "") if p.isdecimal() else (-1, p) for p in digits.split(x[-1]) if p) for x in names], index=table.index, dtype=object)
     order = np.lexsort([key.rank(method="first").to_numpy() if len(key) else [], folder.astype("category").cat.codes, table["recorder"].astype("category").cat.codes])
     rows, starts = table.iloc[order], epoch_s(table["start_utc"])[order]
     same = (rows["recorder"].to_numpy()[1:] == rows["recorder"].to_numpy()[:-1]) & (folder.to_numpy()[order][1:] == folder.to_numpy()[order][:-1])

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pipeline.effort import one_each, serials
-from pipeline.tables import raven_table, write_raven, write_text
+from pipeline.tables import csv_text, raven_table, write_raven, write_text
 
 SOUND_LIST = ".files.txt"
 
@@ -27,7 +27,7 @@ def to_csv(table: pd.DataFrame, path: str | Path) -> Path:
     """Any table as CSV: UTF-8, comma, Unix line ends, UTC times as 2022-07-16T02:14:53.120000Z."""
     path = Path(path)
     times = {c: table[c].dt.tz_convert("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for c in table if isinstance(table[c].dtype, pd.DatetimeTZDtype) and c.endswith(("_utc", "UTC"))}
-    write_text(table.assign(**times).to_csv(index=False, lineterminator="\n"), path)
+    write_text(csv_text(table.assign(**times)), path)
     return path
 
 

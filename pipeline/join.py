@@ -19,7 +19,7 @@ from pipeline.drafts import draft
 from pipeline.effort import one_each, recorders
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
-from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, region_types, typed, window_types
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, csv_text, event_types, region_types, typed, window_types
 
 SMALL = 100  # tables that are merged at once
 BATCH_BYTES = 32_000_000
@@ -189,7 +189,7 @@ def _write_csv(parquet: Path, path: Path) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file, pq.ParquetFile(parquet) as source:
         file.write(",".join(source.schema_arrow.names) + "\n")
         for batch in source.iter_batches(CSV_ROWS):
-            batch.to_pandas().to_csv(file, index=False, header=False, lineterminator="\n", date_format=CSV_TIME)
+            file.write(csv_text(batch.to_pandas(), header=False, date_format=CSV_TIME))
 
 
 # ------------------------------------------------------------------------------------------------------------ what was done

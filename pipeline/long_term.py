@@ -48,7 +48,7 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
 
     Recordings without a start time take part only where none has one; they then stand one after another.
     """
-    columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdigit()]
+    columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdecimal()]
     effort = one_each(effort[effort["duration_s"] > 0])
     dated = bool(effort["start_utc"].notna().any())
     effort = effort[effort["start_utc"].notna()] if dated else effort

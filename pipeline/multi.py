@@ -24,6 +24,7 @@ from pipeline.progress import Bar, say
 from pipeline.single import load, override
 from pipeline.sources import Source, find_recordings, list_recordings
 from pipeline.splitting import Splitter, limit_s, stretches
+from pipeline.time_limit import check_limit
 from pipeline.watch import SETTLE_S, Ripening
 from pipeline.worker import model_ref
 from spectrogram.names import zone
@@ -35,7 +36,7 @@ JOIN_SHARE = 0.1  # of a watching run's time at most goes into joining tables an
 def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, thresholds=None, channel: int = 0, overrides=None, clock: str | None = None,
                             level_row_s: int = 60, workers: int | None = None, scheduler=None, watch: bool = False, settle_s: float = SETTLE_S,
                             device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None,
-                            split_s: float | None = None) -> pd.DataFrame:
+                            split_s: float | None = None, time_limit_s: float | None = None) -> pd.DataFrame:
     """Find and name the calls in a folder, a bucket or a web folder of recordings (any depth).
 
     Parameters
@@ -48,6 +49,8 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     watch : go on and take up files as a recorder finishes them, until Ctrl-C. settle_s : how long such a file must have rested.
     split_s : recordings longer than this (seconds) are cut into stretches that workers share, with the same tables; none: two hours, where there are fewer
         than four recordings for each of several workers; inf: none is. Remote and denoised recordings stay whole.
+    time_limit_s : how long a recording may take to be fetched, and then to be done, before it counts as failed and the others go on; none: an hour, and 4 s
+        for each megabyte.
     csv, raven : also write CSV tables, Raven selection tables. again : do finished recordings anew, and try failed ones.
     The rest : as for `run_pipeline_single_audio`.
 
@@ -70,10 +73,11 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     denoised_by = chosen_denoiser(denoise, loaded)[1]
     check_level_row(level_row_s)
     limit_s(split_s, 0, 1)
+    check_limit(time_limit_s)
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: give 1 or more")
     archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s), "denoise": denoised_by}, zone(clock or os.environ.get("TIMEZONE")),
-                      given, raven, again, say, denoise)
+                      given, raven, again, say, denoise, time_limit_s)
     unknown = strangers(given, [source.name for source in sources])
     if unknown and not watch:
         say(f"{overrides}: no recording is called {', '.join(unknown)}; give paths below {input_dir}, or file names")

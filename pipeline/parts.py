@@ -24,12 +24,16 @@ import pandas as pd
 
 from pipeline.drafts import draft
 from pipeline.fetching import Near, OutOfRoom, bring
+from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
 from pipeline.sources import Source
 from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
+from pipeline.time_limit import TookTooLong, within
+from spectrogram.addresses import one_line
 from spectrogram.recording import BadRecording, Recording
 
+TIME_MEND = "see whether it and its disk can be read, then run again, with --time-limit-s SECONDS if it only needs longer"
 _ONE = threading.Lock()  # a process works on one recording; a second thread may meanwhile fetch the next
 
 
@@ -39,6 +43,7 @@ class Job:
 
     recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
+    time_limit_s : how long it may take to fetch it, and then to work on it.
     """
 
     source: Source
@@ -53,6 +58,7 @@ class Job:
     threads: int = 1
     denoise: str | None = None
     stretch: Stretch | None = None
+    time_limit_s: float = float("inf")
 
     @property
     def fingerprint(self) -> str:
@@ -60,7 +66,7 @@ class Job:
 
     def bring(self, wanted=lambda: True) -> Near:
         """`pipeline.fetching.bring` for what of the recording is to be done."""
-        return bring(self.source, wanted, self.stretch.share if self.stretch else (0.0, 1.0))
+        return bring(self.source, wanted, self.stretch.share if self.stretch else (0.0, 1.0), self.time_limit_s)
 
     def open(self, path: Path, kind=None) -> Recording:
         """The recording that lies at `path`, with this run's start time and calibration."""
@@ -106,16 +112,21 @@ def finish(job: Job, brought, model) -> Part:
     OutOfRoom
         where the temporary folder is full, which no other recording will mend.
     """
+    where = job.source.where
     try:
         near = brought()
     except OutOfRoom:
         raise
+    except TookTooLong:
+        return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
-        reason = f"{printable(job.source.where)}: cannot be fetched ({error}); check the address and the connection, then run again"
+        reason = f"{where}: cannot be fetched ({one_line(error)}); check the address and the connection, then run again"
         return failed_part(job, reason, model.profile)
     try:
         with _ONE:
-            return make_stretch(job, near, model) if job.stretch else make_part(job, near, model)
+            return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)
+    except TookTooLong:
+        return failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     finally:
         near.let_go()
 
@@ -131,7 +142,7 @@ def make_part(job: Job, near: Near, model) -> Part:
         if result.metadata["denoise"] != job.made["settings"].get("denoise"):
             raise ValueError(f"the denoiser here is {result.metadata['denoise']}, the run's is {job.made['settings'].get('denoise')}; copy the same folder to every machine")
     except Exception as error:
-        lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
+        lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and near.path.is_file() and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)
     return part_of(job, result)
 
@@ -175,6 +186,7 @@ def _why(job: Job, near: Near, error: Exception) -> str:
 
 def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     """Empty tables, and an effort row that says why."""
+    reason = shown(printable(reason))
     start_utc = job.recording["start_utc"]
     row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,

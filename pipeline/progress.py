@@ -3,12 +3,25 @@ from __future__ import annotations
 
 import time
 
+from spectrogram.addresses import untold
+
+
+def shown(line: str) -> str:
+    """The line as a terminal may have it: without secrets of addresses, and with control and other invisible
+    characters, which names of files may hold, written out.
+
+    >>> shown("\x1b[31mred.wav")
+    '\\\\x1b[31mred.wav'
+    """
+    line = untold(line)
+    return line if line.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
 
 def say(line: str) -> None:
     """Print a line above the bar."""
     from tqdm.auto import tqdm
 
-    tqdm.write(line)
+    tqdm.write(shown(line))
 
 
 class Bar:

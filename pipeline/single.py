@@ -80,7 +80,8 @@ def _run(joiner: Joiner, chunks, workers: int, progress: bool) -> PipelineResult
 
     keep_freed_memory()
     recording, frame_rate_hz = joiner.recording, joiner.profile.frame_rate_hz
-    bar = tqdm(total=round(recording.duration_s, 1), unit="s", unit_scale=True, desc=joiner.name, disable=not progress)
+    plain_name = "".join(letter if letter.isprintable() else "?" for letter in joiner.name)  # control bytes are none of a terminal's business
+    bar = tqdm(total=round(recording.duration_s, 1), unit="s", unit_scale=True, desc=plain_name, disable=not progress)
     with one_thread_per_call(), HelpingPool(workers) as pool:
         for made in make(recording, joiner.model, chunks, pool, workers + 2):
             joiner.push(made)

@@ -27,7 +27,7 @@ from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import SpectrogramGenerator, coarse_mean
 from spectrogram.levels import Seconds
 from spectrogram.memory import keep_freed_memory
-from spectrogram.recording import NATIVE, UNSCALED, Recording
+from spectrogram.recording import Recording
 from spectrogram.threads import one_thread_per_call
 
 STRETCH_CHUNKS = 40  # at most: some 11 minutes, 50 MB in the worker's memory
@@ -113,11 +113,11 @@ class Counting(Recording):
         with self.opened() as file:
             file.seek(self._begin * size)
             for index in count(self._begin):
-                data = file.read(size, dtype=NATIVE.get(self.subtype, UNSCALED)[0], always_2d=self.channels > 1)
+                data = self._read_channel(file, size)
                 if len(data) == 0:
                     return
                 before = self.counts
-                block = self._checked_samples(data if self.channels == 1 else data[:, self.channel])
+                block = self._checked_samples(data)
                 if not stretch.first <= index < stretch.last:
                     self.counts = before
                 yield block

@@ -6,14 +6,12 @@ with its columns and types. A file is written under a temporary name beside its 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.drafts import draft
 from spectrogram.profile import Profile
 
 TABLES = ("events", "regions", "windows", "levels", "effort")
@@ -79,8 +77,8 @@ def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
 
     table = arrow_table(frame).replace_schema_metadata({b"sea_canary": json.dumps(provenance, sort_keys=True).encode()})
     repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]  # a dictionary of levels would hold each of them once
-    with _draft(path) as draft:
-        pq.write_table(table, draft, use_dictionary=repeating)
+    with draft(path) as unfinished:
+        pq.write_table(table, unfinished, use_dictionary=repeating)
 
 
 def arrow_table(frame: pd.DataFrame):
@@ -97,28 +95,6 @@ def arrow_table(frame: pd.DataFrame):
     return pa.table([columns[i] for i in range(len(kinds))], names=list(frame.columns))
 
 
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all is written; whatever goes wrong, nothing half-written stays.
-
-    Raises
-    ------
-    OSError
-        naming the file, the fault (disk full, not allowed, open in another program) and the mend.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        os.replace(draft, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror or error}); free disk space, close programs that have the file open or choose "
-                      "another output folder, then run again: finished recordings are kept") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
 def read_provenance(path: Path) -> dict:
     """What made a Parquet file of ours; an empty dict for a file of somebody else's."""
     import pyarrow.parquet as pq
@@ -128,8 +104,27 @@ def read_provenance(path: Path) -> dict:
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file atomically, UTF-8, Unix line ends."""
-    with _draft(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="\n")
+    with draft(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is one to Excel, and may run a program
+
+
+def defused(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as a CSV may hold it: an apostrophe before each text that a spreadsheet would take for a formula.
+
+    >>> defused(pd.DataFrame({"recording": ["=1+1.wav", "a.wav"], "low_hz": [-1.0, 2.0]}))["recording"].tolist()
+    ["'=1+1.wav", 'a.wav']
+    """
+    texts = {name: frame[name] for name, kind in frame.dtypes.items() if kind == object or isinstance(kind, pd.StringDtype)}
+    risky = {name: text.map(lambda cell: isinstance(cell, str) and cell.startswith(FORMULA)) for name, text in texts.items()}
+    return frame.assign(**{name: texts[name].where(~cells, "'" + texts[name].astype("str")) for name, cells in risky.items() if cells.any()})
+
+
+def csv_text(frame: pd.DataFrame, **kwargs) -> str:
+    """The frame as CSV, defused: comma, Unix line ends; `kwargs` of `DataFrame.to_csv`."""
+    return defused(frame).to_csv(index=False, lineterminator="\n", **kwargs)
 
 
 def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None) -> pd.DataFrame:

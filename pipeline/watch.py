@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.sources import Source
-from spectrogram.recording import BadRecording, Recording
+from pipeline.time_limit import LOOK_AT_MOST_S, within
+from spectrogram.recording import Recording
 
 SETTLE_S = 10.0  # recorders write every few seconds at least
 PATIENCE = 30
@@ -50,7 +51,11 @@ class Ripening:
 def is_whole(path: str | Path) -> bool:
     """True if the file's header promises no more than the file holds; a recording in the making has none, or one without a length."""
     try:
-        recording = Recording(path)
-        return recording.complete and not recording.unfinished
-    except BadRecording:
+        return within(LOOK_AT_MOST_S, _promises_what_it_holds, path)
+    except Exception:  # whatever is wrong with it is said when it is its turn, and stops no others
         return False
+
+
+def _promises_what_it_holds(path: str | Path) -> bool:
+    recording = Recording(path)
+    return recording.complete and not recording.unfinished

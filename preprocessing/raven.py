@@ -252,7 +252,7 @@ def _numbered(given: list[str] | None, channels: list[str]) -> list[str]:
     """Selection numbers: those given, as far as each comes once in a channel; new ones above them for the rest."""
     if given is None:
         return [str(k + 1) for k in range(len(channels))]
-    seen, highest, numbers = set(), max((int(text) for text in given if text.strip().isdigit()), default=0), []
+    seen, highest, numbers = set(), max((int(text) for text in given if text.strip().isdecimal()), default=0), []
     for text, channel in zip(given, channels):
         if not text.strip() or (text, channel) in seen:
             highest += 1

@@ -6,6 +6,7 @@ Samples are float32 with full scale at +-1; sound pressure in µPa is sample * 1
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,11 +26,13 @@ from spectrogram.stored import opened
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
 NO_SERIAL = "no serial"
 PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
+PIECE_SAMPLES = 8_000_000  # of all channels that are read at once: of many channels one is kept
 CLIPPED = 0.9999
 BEYOND = 1e9  # of full scale: no sound, and its square is beyond float32
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
 UNSCALED = ("float32", 1.0)
+NO_FILE = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}  # may keep who reads waiting for ever
 
 
 class BadRecording(ValueError):
@@ -125,6 +128,9 @@ class Recording:
 
     def _open_and_check(self) -> Header | None:
         try:
+            kind = stat.S_IFMT(os.stat(self.path).st_mode)
+            if kind in NO_FILE:
+                raise BadRecording(f"{self.path}: {NO_FILE[kind]} and no file; nothing is read from it, leave it out")
             with open(self.path, "rb") as f:
                 size = f.seek(0, os.SEEK_END)
             if size == 0:
@@ -201,20 +207,19 @@ class Recording:
         self._lowest, self._highest = np.inf, -np.inf
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
-        native, _ = NATIVE.get(self.subtype, UNSCALED)
         held: list[np.ndarray] = []
         n_held = 0
         with self.opened() as f:
             while True:
                 try:
-                    data = f.read(piece, dtype=native, always_2d=self.channels > 1)
+                    data = self._read_channel(f, piece)
                 except (soundfile.LibsndfileError, OSError) as error:
                     self.fault(f"damaged: the data break off after {self.frames_read / self.sample_rate_hz:.1f} s of {self.duration_s:.1f} s "
                                f"({reason(error)}); what came before is processed, copy the file again for the rest")
                     break
                 if len(data) == 0:
                     break
-                held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel]))
+                held.append(self._checked_samples(data))
                 n_held += len(data)
                 while n_held >= want:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
@@ -224,6 +229,17 @@ class Recording:
         if held:
             yield np.concatenate(held)
         self._note_what_was_read()
+
+    def _read_channel(self, file: soundfile.SoundFile, frames: int) -> np.ndarray:
+        """The channel's next samples as they are stored (n,), at most so many; fewer at the end."""
+        native, _ = NATIVE.get(self.subtype, UNSCALED)
+        if self.channels == 1:
+            return file.read(frames, dtype=native)
+        at_once, parts = max(1, PIECE_SAMPLES // self.channels), []
+        while frames > 0 and len(data := file.read(min(frames, at_once), dtype=native, always_2d=True)):
+            parts.append(data[:, self.channel].copy())
+            frames -= len(data)
+        return np.concatenate(parts) if parts else np.empty(0, native)
 
     def _checked_samples(self, x: np.ndarray) -> np.ndarray:
         """The samples, not-numbers replaced by 0, what is wrong with them counted."""
