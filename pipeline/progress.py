@@ -1,14 +1,74 @@
-"""What a run tells while it works: a bar with how many times faster than real time it goes and how long it will take, and lines."""
+"""What a run tells while it works: a bar with how many times faster than real time it goes and how long it will take, and lines.
+
+Lines go to the screen, and with `logged` into a file too. SEA_CANARY_SCREEN names a file that stands for the screen where a run is deep in a notebook: `make run` shows
+what is written there.
+"""
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+SCREEN = "SEA_CANARY_SCREEN"
+COLUMNS = 100  # of a screen whose width nobody tells
+_LOGS: list[Path] = []
 
 
 def say(line: str) -> None:
-    """Print a line above the bar."""
+    """Print a line above the bar, and keep it in the log."""
     from tqdm.auto import tqdm
 
     tqdm.write(line)
+    if os.environ.get(SCREEN):
+        _append(os.environ[SCREEN], f"{line}\n")
+    log(line)
+
+
+def log(line: str) -> None:
+    """Keep a line that is printed elsewhere."""
+    for path in _LOGS:
+        _append(path, f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {line}\n")
+
+
+@contextmanager
+def logged(path: str | Path | None) -> Iterator[None]:
+    """Keep what is said, each line with its time (UTC), at the end of this file; none: nowhere.
+
+    Raises
+    ------
+    OSError
+        where the file cannot be written. Later, a full disk, say, does not stop a run for its log.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise OSError(f"{path}: the log cannot be written ({error.strerror or error}); give --log another file") from None
+    _LOGS.append(Path(path))
+    try:
+        yield
+    finally:
+        _LOGS.pop()
+
+
+def _append(path: str | Path, text: str) -> None:
+    with suppress(OSError), open(path, "a", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+
+
+def closing_line(table, output) -> str:
+    """What a run found, in one line: events, recordings, faults, and where the tables are. `table`: the run's summary."""
+    counts = {status: int((table["status"] == status).sum()) for status in ("failed", "partial", "gone")}
+    faults = f"{counts['failed']} failed" + (f", {counts['partial']} only in part" if counts["partial"] else "")
+    faults += f", {counts['gone']} no longer there" if counts["gone"] else ""
+    return f"{len(table)} recordings, {table['duration_s'].sum() / 3600:.2f} h: {table['events'].sum()} events; {faults}. Tables in {output}"
 
 
 class Bar:
@@ -19,12 +79,15 @@ class Bar:
     """
 
     def __init__(self, jobs: list, show: bool):
+        from tqdm import tqdm as plain
         from tqdm.auto import tqdm
 
         self.n, self.total, self.sound_s, self.began = 0, len(jobs), 0.0, time.monotonic()
         self._stretches: dict[str, tuple[int, float]] = {}  # recording -> bytes and seconds of its stretches, shown already
-        self.bar = tqdm(total=sum(max(job.source.size, 0) for job in jobs), unit="B", unit_scale=True, disable=not show, smoothing=0.1,
-                        bar_format="{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}")
+        options = {"total": sum(max(job.source.size, 0) for job in jobs), "unit": "B", "unit_scale": True, "disable": not show, "smoothing": 0.1,
+                   "bar_format": "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"}
+        self._screen = open(os.environ[SCREEN], "a", encoding="utf-8") if show and os.environ.get(SCREEN) else None
+        self.bar = plain(file=self._screen, ncols=COLUMNS, **options) if self._screen else tqdm(**options)
         self._show()
 
     def __enter__(self) -> "Bar":
@@ -32,6 +95,8 @@ class Bar:
 
     def __exit__(self, *_) -> None:
         self.bar.close()
+        if self._screen:
+            self._screen.close()
 
     def show(self, job=None, part=None) -> None:
         """A recording is done, or a stretch of one is made, or time has passed."""

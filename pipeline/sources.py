@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipeline.progress import say
 from spectrogram.recording import EXTENSIONS
 
 LOOKS_AT_ONCE = 16  # a web server tells sizes one by one
+GONE = "gone"       # the state of a file that is not there
 
 
 class NothingFound(FileNotFoundError):
@@ -39,6 +41,16 @@ class Source:
     @property
     def remote(self) -> bool:
         return is_remote(self.where)
+
+    @property
+    def changed_since(self) -> bool:
+        """Whether the file has become another, or vanished, since it was listed; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where)) != (self.size, self.changed)
+
+    @property
+    def vanished(self) -> bool:
+        """Whether the file is no longer there; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where))[1] == GONE
 
 
 def is_remote(where: str | Path) -> bool:
@@ -77,7 +89,7 @@ def list_recordings(where: str | Path) -> list[Source]:
 
 def _walk(folder: Path) -> Iterator[tuple[str, set[str]]]:
     def refuse(error: OSError):
-        print(f"{error.filename}: folder cannot be read ({error.strerror}); check its permissions")
+        say(f"{error.filename}: folder cannot be read ({error.strerror}); check its permissions")
 
     for where, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
@@ -86,14 +98,15 @@ def _walk(folder: Path) -> Iterator[tuple[str, set[str]]]:
 
 def _local(path: Path, name: str, beside: set[str]) -> Source:
     log = next((path.with_suffix(x) for x in (".log.xml", ".xml") if path.with_suffix(x).name in beside), None)
-    return Source(name, str(path), *_state(path), log=log and Source(log.name, str(log), *_state(log)))
+    return Source(name, str(path), *state_of(path), log=log and Source(log.name, str(log), *state_of(log)))
 
 
-def _state(path: Path) -> tuple[int, str]:
+def state_of(path: Path) -> tuple[int, str]:
+    """(size, changed) of a file as `Source` has them; (0, "gone") where there is none (whoever opens it will say so)."""
     try:
         found = path.stat()
-    except OSError:  # vanished since it was listed: whoever opens it will say so
-        return 0, "gone"
+    except OSError:
+        return 0, GONE
     return found.st_size, str(found.st_mtime_ns)
 
 
