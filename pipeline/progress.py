@@ -15,6 +15,7 @@ from pathlib import Path
 SCREEN = "SEA_CANARY_SCREEN"
 COLUMNS = 100  # of a screen whose width nobody tells
 _LOGS: list[Path] = []
+_SCREENS: dict[str, object] = {}
 
 
 def say(line: str) -> None:
@@ -22,8 +23,8 @@ def say(line: str) -> None:
     from tqdm.auto import tqdm
 
     tqdm.write(line)
-    if os.environ.get(SCREEN):
-        _append(os.environ[SCREEN], f"{line}\n")
+    if _screen():
+        tqdm.write(line, file=_screen())
     log(line)
 
 
@@ -31,6 +32,14 @@ def log(line: str) -> None:
     """Keep a line that is printed elsewhere."""
     for path in _LOGS:
         _append(path, f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {line}\n")
+
+
+def _screen():
+    """The file that stands for the screen, open; none: the screen is the screen."""
+    name = os.environ.get(SCREEN)
+    if name and name not in _SCREENS:
+        _SCREENS[name] = open(name, "a", encoding="utf-8", errors="replace")
+    return _SCREENS.get(name)
 
 
 @contextmanager
@@ -86,8 +95,7 @@ class Bar:
         self._stretches: dict[str, tuple[int, float]] = {}  # recording -> bytes and seconds of its stretches, shown already
         options = {"total": sum(max(job.source.size, 0) for job in jobs), "unit": "B", "unit_scale": True, "disable": not show, "smoothing": 0.1,
                    "bar_format": "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"}
-        self._screen = open(os.environ[SCREEN], "a", encoding="utf-8") if show and os.environ.get(SCREEN) else None
-        self.bar = plain(file=self._screen, ncols=COLUMNS, **options) if self._screen else tqdm(**options)
+        self.bar = plain(file=_screen(), ncols=COLUMNS, **options) if _screen() else tqdm(**options)
         self._show()
 
     def __enter__(self) -> "Bar":
@@ -95,8 +103,6 @@ class Bar:
 
     def __exit__(self, *_) -> None:
         self.bar.close()
-        if self._screen:
-            self._screen.close()
 
     def show(self, job=None, part=None) -> None:
         """A recording is done, or a stretch of one is made, or time has passed."""
