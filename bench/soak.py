@@ -28,7 +28,8 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ, SETTLE_S, DISK_MB = 48_000, 1.0, 200
 PATIENCE_S = 45.0       # until what never becomes whole is taken up
-KILL_AFTER_S = (12, 40)  # of a watching run's life
+KILL_AFTER_S = (5, 30)  # since a run has begun to watch ...
+EARLY, START_S = 0.15, 10.0  # ... but for this share of them: at any moment of their first seconds
 END_S = 240.0           # until all must be done at the end
 
 
@@ -145,11 +146,16 @@ class Disturber:
         self.command = [sys.executable, "-m", "pipeline", source, out, "--watch", "--settle-s", str(SETTLE_S), "--workers", str(workers), "--quiet", "--log", log]
         self.chance, self.counts, self.codes, self.process = random.Random(seed + 1), Counter(), Counter(), None
         self.ballast, self.mounted, self.full_until = out.parent / "ballast", mounted, 0.0
+        self.log, self.starts, self.end_at = log, 0, None
         self.start()
 
     def start(self):
         self.process = subprocess.Popen([str(word) for word in self.command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.end_at = time.monotonic() + self.chance.uniform(*KILL_AFTER_S)
+        self.starts, self.end_at = self.watching(), time.monotonic() + self.chance.uniform(0, START_S) if self.chance.random() < EARLY else None
+
+    def watching(self):
+        """How many runs have begun to watch."""
+        return self.log.read_text(encoding="utf-8").count(" watching ") if self.log.exists() else 0
 
     def end(self, how):
         self.counts[how.name] += 1
@@ -168,6 +174,9 @@ class Disturber:
             self.counts["ended by itself"] += 1
             self.codes[f"itself {self.process.returncode}"] += 1
             self.start()
+        elif self.end_at is None:
+            if self.watching() > self.starts:
+                self.end_at = now + self.chance.uniform(*KILL_AFTER_S)
         elif now > self.end_at:
             self.end(self.chance.choices([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [4, 1, 1])[0])
             self.start()

@@ -96,12 +96,10 @@ class EarlierRuns:
         missing, moved = self._apart(jobs, {job.source.name for job in jobs})
         if not self._known:
             self._refuse([other for other in missing if other.root != self._root])
-        for other in [*moved, *(missing if self.gone == "drop" else [])]:
-            for path in (other.path, raven_file(self.folder, other.path.stem)):
-                path.unlink(missing_ok=True)
         if moved:
             self.say(f"{len(moved)} recordings go by another name now ({printable(moved[0].name)}{' …' * (len(moved) > 1)}); their rows stand once")
         if missing and self.gone == "drop":
+            self._remove(missing)
             self.say(f"{len(missing)} recordings of earlier runs are not in the input; their rows are dropped")
         elif missing:
             self._fit(missing)
@@ -114,7 +112,8 @@ class EarlierRuns:
         """
         jobs = [job for job in jobs if job.key not in self.vanished]
         parts = [(job.source.name, part_file(self.folder, job.key), job.fingerprint) for job in jobs]
-        missing, _ = self._apart(jobs, listed | {job.source.name for job in jobs})
+        missing, moved = self._apart(jobs, listed | {job.source.name for job in jobs})
+        self._remove(moved)  # they are done under their new names
         if missing:
             parts += [(other.name, other.path, other.made.get("fingerprint")) for other in missing]
             parts.sort(key=lambda part: by_path(part[0]))
@@ -126,6 +125,11 @@ class EarlierRuns:
         keys = {job.key for job in jobs}
         paths = [path for path in (self.folder / "parts").glob("*.zip") if path.stem not in keys]
         return apart((Earlier(path, made) for path in paths if (made := read_footer(path))), jobs, listed)
+
+    def _remove(self, others: list[Earlier]) -> None:
+        for other in others:
+            for path in (other.path, raven_file(self.folder, other.path.stem)):
+                path.unlink(missing_ok=True)
 
     def _refuse(self, strangers: list[Earlier]) -> None:
         if self._clash and self.gone != "drop":

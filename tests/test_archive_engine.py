@@ -173,7 +173,7 @@ def test_a_scheduler_that_goes_is_said_in_one_line(how, tmp_path):
                 assert run.poll() is None, run.stdout.read()
                 time.sleep(0.01)
             head.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
-            said, _ = run.communicate(timeout=60)
+            said, _ = run.communicate(timeout=300)
         finally:
             for process in processes:
                 process.kill()
