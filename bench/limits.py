@@ -62,6 +62,19 @@ def measure(folder, workers):
             "ms_each": round(1000 * seconds / len(summary), 1), "peak_mb": round(peak_mb()), "more_mb": round(peak_mb() - start_mb)}
 
 
+def measured(cases=tuple(CASES), full=False):
+    """Make and measure cases, each in a process of its own; yields what `measure` tells, with the case's name."""
+    with tempfile.TemporaryDirectory() as place:
+        sound, _ = soundfile.read(simulate(Path(place) / "simulated", SECONDS), dtype="int16")
+        for case in cases:
+            with tempfile.TemporaryDirectory(dir=place) as room:
+                workers, *sizes = CASES[case]
+                folder = make(Path(room) / "in", sound, *sizes[full])
+                command = [sys.executable, "-m", "bench.limits", "--measure", folder, "--workers", str(workers)]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                yield {"case": case} | json.loads(done.stdout.strip().splitlines()[-1])
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.limits", description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true", help="full sizes: an hour of work and 25 GB of disk")
@@ -72,14 +85,8 @@ def main():
     if options.measure:
         print(json.dumps(measure(Path(options.measure), options.workers)))
         return
-    with tempfile.TemporaryDirectory() as place:
-        sound, _ = soundfile.read(simulate(Path(place) / "simulated", SECONDS), dtype="int16")
-        for case in [options.only] if options.only else CASES:
-            with tempfile.TemporaryDirectory(dir=place) as room:
-                workers, *sizes = CASES[case]
-                folder = make(Path(room) / "in", sound, *sizes[options.long])
-                done = subprocess.run([sys.executable, "-m", "bench.limits", "--measure", folder, "--workers", str(workers)], stdout=subprocess.PIPE, text=True, check=True)
-                print(json.dumps({"case": case} | json.loads(done.stdout.strip().splitlines()[-1])), flush=True)
+    for result in measured([options.only] if options.only else CASES, options.long):
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

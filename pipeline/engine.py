@@ -30,7 +30,7 @@ PAUSE_S = 0.3          # between two looks for something to do
 LOOK_S = 2.0           # between two looks at who is there
 CONNECT_S = 20.0       # until a scheduler must have answered
 START_S = 300.0        # until workers must have come
-ANSWER_S = 60.0        # until a scheduler that was there must have answered
+ANSWER_S = 300.0       # until a scheduler that was there must have answered
 SMALL_BYTES = 400e6    # less than this is done before workers would have started
 MOST_THREADS = 4       # on one recording: more stand in each other's way
 

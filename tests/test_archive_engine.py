@@ -135,14 +135,13 @@ def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_pa
 
 
 LOST = """
-import signal, sys, threading, time
-from pathlib import Path
+import sys
 from pipeline import run_multi_file_pipeline
 from pipeline.worker import NoWorkers
 from tests.toy_model import ToyModel
 import pipeline.engine
 
-pipeline.engine.ANSWER_S = 3.0
+pipeline.engine.ANSWER_S = float(sys.argv[4])
 try:
     run_multi_file_pipeline(sys.argv[1], sys.argv[2], ToyModel(), scheduler=sys.argv[3], progress=False)
 except NoWorkers as error:
@@ -166,8 +165,8 @@ def test_a_scheduler_that_goes_is_said_in_one_line(how, tmp_path):
                 assert head.poll() is None, words.read_text()
                 time.sleep(0.05)
             processes.append(subprocess.Popen([sys.executable, "-m", "dask", "worker", found.group(), "--no-nanny", "--nthreads", "1", "--no-dashboard"], **options))
-            run = subprocess.Popen([sys.executable, "-c", LOST, tmp_path / "in", tmp_path / "out", found.group()], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True)
+            run = subprocess.Popen([sys.executable, "-c", LOST, tmp_path / "in", tmp_path / "out", found.group(), "300" if how == "killed" else "15"], env=env,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             processes.append(run)
             while not list((tmp_path / "out" / "parts").glob("*.zip")):
                 assert run.poll() is None, run.stdout.read()
