@@ -152,7 +152,7 @@ def watched(source, out, meanwhile, **kwargs):
             raise raised[0]
 
 
-def wait_until(true, seconds=60):
+def wait_until(true, seconds=240):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
