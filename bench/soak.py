@@ -1,12 +1,17 @@
-"""A folder that is watched for long, with faults drawn at random: nothing lost, nothing doubled, no half file called `ok`?
+"""A folder that is watched for long, with faults drawn at random: nothing lost, nothing doubled,
+no half file called `ok`?
 
     python -m bench.soak [--minutes 30] [--seed 1] [--workers 2]
 
-A recorder writes recordings as recorders and copies do: at once, slowly, with its header last, with stalls; it starts again under the same name, moves files, deletes some,
-sets their clocks back and forth, and leaves files that are no sound. Meanwhile the watching run is killed, interrupted and started again, and its disk fills up and gets room
-(where a small disk may be mounted). The tables are looked at all the time, and at the end compared, row for row, with those of an undisturbed run. Prints one line of
+A recorder writes recordings as recorders and copies do: at once, slowly, with its header last,
+with stalls; it starts again under the same name, moves files, deletes some,
+sets their clocks back and forth, and leaves files that are no sound. Meanwhile the watching run is
+killed, interrupted and started again, and its disk fills up and gets room
+(where a small disk may be mounted). The tables are looked at all the time, and at the end
+compared, row for row, with those of an undisturbed run. Prints one line of
 JSON; the exit code is 1 where anything was wrong.
 """
+
 import argparse
 import json
 import os
@@ -27,24 +32,47 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ, SETTLE_S, DISK_MB = 48_000, 1.0, 200
-PATIENCE_S = 45.0       # until what never becomes whole is taken up
+PATIENCE_S = 45.0  # until what never becomes whole is taken up
 KILL_AFTER_S = (5, 30)  # since a run has begun to watch ...
 EARLY, START_S = 0.15, 10.0  # ... but for this share of them: at any moment of their first seconds
-END_S = 240.0           # until all must be done at the end
+END_S = 240.0  # until all must be done at the end
 
 
 class Recorder(threading.Thread):
     """Writes recordings into a folder until it is stopped.
 
-    lengths : name -> seconds of every whole recording that ever had the name. deleted, moved : names that were taken away.
+    lengths : name -> seconds of every whole recording that ever had the name. deleted, moved :
+        names that were taken away.
     """
 
-    ACTIONS = {"at once": 5, "slowly": 5, "header last": 3, "flac that stalls": 4, "again": 2, "moved": 2, "deleted": 1, "clock jumps": 3, "no sound": 1, "empty": 1}
+    ACTIONS = {
+        "at once": 5,
+        "slowly": 5,
+        "header last": 3,
+        "flac that stalls": 4,
+        "again": 2,
+        "moved": 2,
+        "deleted": 1,
+        "clock jumps": 3,
+        "no sound": 1,
+        "empty": 1,
+    }
 
     def __init__(self, folder, seed):
         super().__init__(daemon=True)
-        self.folder, self.chance, self.rng, self.stopped = folder, random.Random(seed), np.random.default_rng(seed), threading.Event()
-        self.lengths, self.counts, self.deleted, self.moved, self.errors = {}, Counter(), set(), set(), []
+        self.folder, self.chance, self.rng, self.stopped = (
+            folder,
+            random.Random(seed),
+            np.random.default_rng(seed),
+            threading.Event(),
+        )
+        self.lengths, self.counts, self.deleted, self.moved, self.errors = (
+            {},
+            Counter(),
+            set(),
+            set(),
+            [],
+        )
         self.writing, self.busy, self.n, self.lock = [], set(), 0, threading.Lock()
 
     def run(self):
@@ -59,7 +87,13 @@ class Recorder(threading.Thread):
     def _do(self, action):
         try:
             with self.lock:
-                there = [path for path in self.folder.rglob("*") if path.is_file() and self.name(path) in self.lengths and self.name(path) not in self.busy]
+                there = [
+                    path
+                    for path in self.folder.rglob("*")
+                    if path.is_file()
+                    and self.name(path) in self.lengths
+                    and self.name(path) not in self.busy
+                ]
                 path = self.chance.choice(there) if there else None
                 if action in ("again", "moved", "deleted", "clock jumps"):
                     if path is None:
@@ -67,7 +101,10 @@ class Recorder(threading.Thread):
                 else:
                     self.n += 1
                     start = datetime(2022, 7, 16) + timedelta(minutes=self.n)
-                    path = self.folder / f"6872.{start:%y%m%d%H%M%S}.{'flac' if action.startswith('flac') else 'wav'}"
+                    path = (
+                        self.folder
+                        / f"6872.{start:%y%m%d%H%M%S}.{'flac' if action.startswith('flac') else 'wav'}"
+                    )
                 self.busy.add(self.name(path))
             self.counts[action] += 1
             try:
@@ -88,8 +125,14 @@ class Recorder(threading.Thread):
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / path.name
             t = np.arange(seconds * RATE_HZ) / RATE_HZ
-            whistle = 0.02 * np.sin(2 * np.pi * (6000 + 1500 * np.sin(2 * np.pi * t / 2)) * t) * ((t % 2) < 0.7)
-            soundfile.write(out, 0.001 * self.rng.standard_normal(len(t)) + whistle, RATE_HZ, subtype="PCM_16")
+            whistle = (
+                0.02
+                * np.sin(2 * np.pi * (6000 + 1500 * np.sin(2 * np.pi * t / 2)) * t)
+                * ((t % 2) < 0.7)
+            )
+            soundfile.write(
+                out, 0.001 * self.rng.standard_normal(len(t)) + whistle, RATE_HZ, subtype="PCM_16"
+            )
             data = out.read_bytes()
         self.lengths.setdefault(self.name(path), set()).add(float(seconds))
         return data
@@ -102,7 +145,9 @@ class Recorder(threading.Thread):
     def _in_pieces(self, path, data, pauses):
         with open(path, "wb") as file:
             for k in range(pauses + 1):
-                file.write(data[len(data) * k // (pauses + 1):len(data) * (k + 1) // (pauses + 1)])
+                file.write(
+                    data[len(data) * k // (pauses + 1) : len(data) * (k + 1) // (pauses + 1)]
+                )
                 file.flush()
                 if k < pauses:
                     time.sleep(self.chance.choice([0.2, 0.5, 2.5 * SETTLE_S]))
@@ -112,7 +157,9 @@ class Recorder(threading.Thread):
 
     def _header_last(self, path):
         data = self._sound(path)
-        self._in_pieces(path, data[:4] + bytes(4) + data[8:40] + bytes(4) + data[44:], self.chance.randint(1, 4))
+        self._in_pieces(
+            path, data[:4] + bytes(4) + data[8:40] + bytes(4) + data[44:], self.chance.randint(1, 4)
+        )
         with open(path, "r+b") as file:
             file.write(data[:44])
 
@@ -130,7 +177,7 @@ class Recorder(threading.Thread):
         path.unlink()
 
     def _clock_jumps(self, path):
-        os.utime(path, ns=(1, self.chance.randrange(10 ** 18, 2 * 10 ** 18)))
+        os.utime(path, ns=(1, self.chance.randrange(10**18, 2 * 10**18)))
 
     def _no_sound(self, path):
         path.write_bytes(b"no sound" * 500)
@@ -143,15 +190,45 @@ class Disturber:
     """Starts the watching run, kills it, fills its disk."""
 
     def __init__(self, source, out, log, workers, seed, mounted):
-        self.command = [sys.executable, "-m", "pipeline", source, out, "--watch", "--settle-s", str(SETTLE_S), "--workers", str(workers), "--quiet", "--log", log]
-        self.chance, self.counts, self.codes, self.process = random.Random(seed + 1), Counter(), Counter(), None
+        self.command = [
+            sys.executable,
+            "-m",
+            "pipeline",
+            source,
+            out,
+            "--watch",
+            "--settle-s",
+            str(SETTLE_S),
+            "--workers",
+            str(workers),
+            "--quiet",
+            "--log",
+            log,
+        ]
+        self.chance, self.counts, self.codes, self.process = (
+            random.Random(seed + 1),
+            Counter(),
+            Counter(),
+            None,
+        )
         self.ballast, self.mounted, self.full_until = out.parent / "ballast", mounted, 0.0
         self.log, self.starts, self.end_at = log, 0, None
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([str(word) for word in self.command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.starts, self.end_at = self.watching(), time.monotonic() + self.chance.uniform(0, START_S) if self.chance.random() < EARLY else None
+        self.process = subprocess.Popen(
+            [str(word) for word in self.command],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.starts, self.end_at = (
+            self.watching(),
+            time.monotonic() + self.chance.uniform(0, START_S)
+            if self.chance.random() < EARLY
+            else None,
+        )
 
     def watching(self):
         """How many runs have begun to watch."""
@@ -178,7 +255,9 @@ class Disturber:
             if self.watching() > self.starts:
                 self.end_at = now + self.chance.uniform(*KILL_AFTER_S)
         elif now > self.end_at:
-            self.end(self.chance.choices([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [4, 1, 1])[0])
+            self.end(
+                self.chance.choices([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [4, 1, 1])[0]
+            )
             self.start()
         if self.mounted and self.full_until and now > self.full_until:
             self.ballast.unlink(missing_ok=True)
@@ -203,7 +282,14 @@ class Looker:
     """Looks at the tables all the time."""
 
     def __init__(self, out, recorder):
-        self.path, self.recorder, self.seen, self.wrong, self.looks, self.changed = out / "effort.parquet", recorder, set(), [], 0, 0
+        self.path, self.recorder, self.seen, self.wrong, self.looks, self.changed = (
+            out / "effort.parquet",
+            recorder,
+            set(),
+            [],
+            0,
+            0,
+        )
 
     def look(self):
         """The effort now; notes what is wrong with it."""
@@ -218,9 +304,17 @@ class Looker:
         names = effort["recording"].tolist()
         gone = self.seen - set(names) - self.recorder.moved
         doubled = [name for name, times in Counter(names).items() if times > 1]
-        half = [f"{row.recording} {row.duration_s}" for row in effort.itertuples()
-                if row.status == "ok" and row.duration_s not in self.recorder.lengths.get(row.recording, ())]
-        self.wrong += [f"lost {name}" for name in gone] + [f"doubled {name}" for name in doubled] + [f"half a file is ok: {row}" for row in half]
+        half = [
+            f"{row.recording} {row.duration_s}"
+            for row in effort.itertuples()
+            if row.status == "ok"
+            and row.duration_s not in self.recorder.lengths.get(row.recording, ())
+        ]
+        self.wrong += (
+            [f"lost {name}" for name in gone]
+            + [f"doubled {name}" for name in doubled]
+            + [f"half a file is ok: {row}" for row in half]
+        )
         self.seen |= set(names)
         return effort
 
@@ -236,11 +330,22 @@ def compare(source, out, fresh, recorder):
     if gone - recorder.deleted - recorder.moved:
         wrong.append(f"gone, but there: {sorted(gone - recorder.deleted - recorder.moved)}")
     for table in TABLES:
-        a, b = (pd.read_parquet(x / f"{table}.parquet").drop(columns=["gap_before_s", "reason"], errors="ignore") for x in (out, fresh))
+        a, b = (
+            pd.read_parquet(x / f"{table}.parquet").drop(
+                columns=["gap_before_s", "reason"], errors="ignore"
+            )
+            for x in (out, fresh)
+        )
         try:
-            pd.testing.assert_frame_equal(a[~a["recording"].isin(gone)].reset_index(drop=True), b.reset_index(drop=True), check_exact=True)
+            pd.testing.assert_frame_equal(
+                a[~a["recording"].isin(gone)].reset_index(drop=True),
+                b.reset_index(drop=True),
+                check_exact=True,
+            )
         except AssertionError as error:
-            wrong.append(f"{table}: {len(a)} rows with {len(gone)} gone recordings, undisturbed {len(b)}: {str(error)[:300]}")
+            wrong.append(
+                f"{table}: {len(a)} rows with {len(gone)} gone recordings, undisturbed {len(b)}: {str(error)[:300]}"
+            )
     return wrong, len(effort), len(gone), len(pd.read_parquet(out / "events.parquet"))
 
 
@@ -248,10 +353,19 @@ def soak(place, minutes, seed, workers):
     source, disk = place / "in", place / "disk"
     source.mkdir()
     disk.mkdir()
-    mounted = sys.platform.startswith("linux") and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", disk], capture_output=True).returncode == 0
+    mounted = (
+        sys.platform.startswith("linux")
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", disk], capture_output=True
+        ).returncode
+        == 0
+    )
     out, began = disk / "out", time.monotonic()
     recorder = Recorder(source, seed)
-    disturber, looker = Disturber(source, out, place / "log.txt", workers, seed, mounted), Looker(out, recorder)
+    disturber, looker = (
+        Disturber(source, out, place / "log.txt", workers, seed, mounted),
+        Looker(out, recorder),
+    )
     try:
         recorder.start()
         while time.monotonic() < began + 60 * minutes:
@@ -261,7 +375,10 @@ def soak(place, minutes, seed, workers):
         recorder.stopped.set()
         recorder.join()
         disturber.calm()
-        until, there = time.monotonic() + END_S, {recorder.name(path) for path in source.rglob("*") if path.is_file()}
+        until, there = (
+            time.monotonic() + END_S,
+            {recorder.name(path) for path in source.rglob("*") if path.is_file()},
+        )
         calm_since = time.monotonic()
         while time.monotonic() < until:
             if disturber.process.poll() is not None:
@@ -281,13 +398,25 @@ def soak(place, minutes, seed, workers):
         if mounted:
             subprocess.run(["umount", disk], check=False)
     wrong += looker.wrong + recorder.errors + [f"litter: {name}" for name in litter]
-    return {"minutes": round((time.monotonic() - began) / 60, 1), "seed": seed, "recordings": recordings, "gone": gone, "events": events, "written": dict(recorder.counts),
-            "disturbed": dict(disturber.counts), "exit_codes": dict(disturber.codes), "disk": "filled up" if mounted else "could not be mounted", "tables_seen": looker.looks,
-            "wrong": wrong}
+    return {
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "seed": seed,
+        "recordings": recordings,
+        "gone": gone,
+        "events": events,
+        "written": dict(recorder.counts),
+        "disturbed": dict(disturber.counts),
+        "exit_codes": dict(disturber.codes),
+        "disk": "filled up" if mounted else "could not be mounted",
+        "tables_seen": looker.looks,
+        "wrong": wrong,
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,8 +1,11 @@
-"""What a run tells while it works: a bar with how many times faster than real time it goes and how long it will take, and lines.
+"""What a run tells while it works: a bar with how many times faster than real time it goes and how
+long it will take, and lines.
 
-Lines go to the screen, and with `logged` into a file too. SEA_CANARY_SCREEN names a file that stands for the screen where a run is deep in a notebook: `make run` shows
+Lines go to the screen, and with `logged` into a file too. SEA_CANARY_SCREEN names a file that
+stands for the screen where a run is deep in a notebook: `make run` shows
 what is written there.
 """
+
 from __future__ import annotations
 
 import os
@@ -59,7 +62,10 @@ def logged(path: str | Path | None) -> Iterator[None]:
         with open(path, "a", encoding="utf-8"):
             pass
     except OSError as error:
-        raise OSError(f"{path}: the log cannot be written ({error.strerror or error}); give --log another file") from None
+        raise OSError(
+            f"{path}: the log cannot be written ({error.strerror or error}); "
+            "give --log another file"
+        ) from None
     _LOGS.append(Path(path))
     try:
         yield
@@ -73,11 +79,17 @@ def _append(path: str | Path, text: str) -> None:
 
 
 def closing_line(table, output) -> str:
-    """What a run found, in one line: events, recordings, faults, and where the tables are. `table`: the run's summary."""
-    counts = {status: int((table["status"] == status).sum()) for status in ("failed", "partial", "gone")}
-    faults = f"{counts['failed']} failed" + (f", {counts['partial']} only in part" if counts["partial"] else "")
+    """What a run found, in one line: events, recordings, faults, and where the tables are.
+    `table`: the run's summary."""
+    counts = {
+        status: int((table["status"] == status).sum()) for status in ("failed", "partial", "gone")
+    }
+    faults = f"{counts['failed']} failed" + (
+        f", {counts['partial']} only in part" if counts["partial"] else ""
+    )
     faults += f", {counts['gone']} no longer there" if counts["gone"] else ""
-    return f"{len(table)} recordings, {table['duration_s'].sum() / 3600:.2f} h: {table['events'].sum()} events; {faults}. Tables in {output}"
+    hours, events = table["duration_s"].sum() / 3600, table["events"].sum()
+    return f"{len(table)} recordings, {hours:.2f} h: {events} events; {faults}. Tables in {output}"
 
 
 class Bar:
@@ -92,9 +104,17 @@ class Bar:
         from tqdm.auto import tqdm
 
         self.n, self.total, self.sound_s, self.began = 0, len(jobs), 0.0, time.monotonic()
-        self._stretches: dict[str, tuple[int, float]] = {}  # recording -> bytes and seconds of its stretches, shown already
-        options = {"total": sum(max(job.source.size, 0) for job in jobs), "unit": "B", "unit_scale": True, "disable": not show, "smoothing": 0.1,
-                   "bar_format": "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"}
+        self._stretches: dict[
+            str, tuple[int, float]
+        ] = {}  # recording -> bytes and seconds of its stretches, shown already
+        options = {
+            "total": sum(max(job.source.size, 0) for job in jobs),
+            "unit": "B",
+            "unit_scale": True,
+            "disable": not show,
+            "smoothing": 0.1,
+            "bar_format": "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}",
+        }
         self.bar = plain(file=_screen(), ncols=COLUMNS, **options) if _screen() else tqdm(**options)
         self._show()
 
@@ -126,4 +146,7 @@ class Bar:
 
     def _show(self) -> None:
         speed = self.sound_s / max(time.monotonic() - self.began, 1e-9)
-        self.bar.set_postfix_str(f"{self.n} of {self.total} recordings, {self.sound_s / 3600:.2f} h, {speed:.0f} x real time")
+        self.bar.set_postfix_str(
+            f"{self.n} of {self.total} recordings, {self.sound_s / 3600:.2f} h, "
+            f"{speed:.0f} x real time"
+        )

@@ -1,9 +1,13 @@
 """Which files of a live folder are finished.
 
-A recorder writes a file for minutes or hours, and a copy may stall. A file is finished when its size and time have rested for a while, its header tells the size that it
-has, and its last sample can be read. Where that never comes true, as after a recorder's power cut or where a program writes other headers, it is waited for no longer than
-`PATIENCE` times that while: then what is there is processed, and its effort row says so (`UNFINISHED`).
+A recorder writes a file for minutes or hours, and a copy may stall. A file is finished when its
+size and time have rested for a while, its header tells the size that it
+has, and its last sample can be read. Where that never comes true, as after a recorder's power cut
+or where a program writes other headers, it is waited for no longer than
+`PATIENCE` times that while: then what is there is processed, and its effort row says so
+(`UNFINISHED`).
 """
+
 from __future__ import annotations
 
 import struct
@@ -16,9 +20,16 @@ from spectrogram.recording import Recording
 
 SETTLE_S = 10.0  # recorders write every few seconds at least
 PATIENCE = 30
-SLACK_BYTES = 64  # by so much the size in a header may be wrong for good: a pad byte, the header's own eight
-RESERVED = 4096   # zeros at the end of a file whose sound does not begin so: room that a copy has reserved
-UNFINISHED = "was never finished: its header or its end do not fit its size; the recorder or the copy may have been broken off"
+SLACK_BYTES = (
+    64  # by so much the size in a header may be wrong for good: a pad byte, the header's own eight
+)
+RESERVED = (
+    4096  # zeros at the end of a file whose sound does not begin so: room that a copy has reserved
+)
+UNFINISHED = (
+    "was never finished: its header or its end do not fit its size; "
+    "the recorder or the copy may have been broken off"
+)
 
 
 class Ripening:
@@ -31,11 +42,14 @@ class Ripening:
 
     def __init__(self, settle_s: float = SETTLE_S):
         self.settle_s = settle_s
-        self._since: dict[str, tuple[tuple, float]] = {}  # name -> state, and when it was first seen so
-        self._given: dict[str, tuple] = {}                # name -> state in which it was given out
+        self._since: dict[
+            str, tuple[tuple, float]
+        ] = {}  # name -> state, and when it was first seen so
+        self._given: dict[str, tuple] = {}  # name -> state in which it was given out
 
     def ready(self, sources: list[Source], now: float) -> list[tuple[Source, bool]]:
-        """Those that were not given out in this state before and are finished (True), or are waited for no longer (False).
+        """Those that were not given out in this state before and are finished (True), or are
+        waited for no longer (False).
         `now`: seconds of a clock that never jumps."""
         names = {source.name for source in sources}
         self._since = {name: seen for name, seen in self._since.items() if name in names}
@@ -65,7 +79,12 @@ def is_whole(path: str | Path) -> bool:
     """True if the file is as long as its header tells, and its sound can be read to the end."""
     try:
         size, told = Path(path).stat().st_size, told_bytes(path)
-        if told is not None and abs(told - size) > SLACK_BYTES or _reserved(path, size) or not Recording(path).complete:
+        if (
+            told is not None
+            and abs(told - size) > SLACK_BYTES
+            or _reserved(path, size)
+            or not Recording(path).complete
+        ):
             return False
         with soundfile.SoundFile(path) as file:
             file.seek(file.frames - 1)
@@ -75,7 +94,8 @@ def is_whole(path: str | Path) -> bool:
 
 
 def told_bytes(path: str | Path) -> int | None:
-    """Bytes of the whole file as its outermost chunk tells them (RIFF, RF64, BW64, AIFF, W64); None for other files."""
+    """Bytes of the whole file as its outermost chunk tells them (RIFF, RF64, BW64, AIFF, W64);
+    None for other files."""
     with open(path, "rb") as file:
         head = file.read(40)
     kind = head[:4]

@@ -1,7 +1,10 @@
-"""Which runs are at work in an output folder: runs with the same settings share the work, one with other settings is refused at its start.
+"""Which runs are at work in an output folder: runs with the same settings share the work, one with
+other settings is refused at its start.
 
-`parts/claims/run.SETTINGS.RANDOM.lock` is held as long as a run lives; SETTINGS is a hash of all that decides tables but for the recordings.
+`parts/claims/run.SETTINGS.RANDOM.lock` is held as long as a run lives; SETTINGS is a hash of all
+that decides tables but for the recordings.
 """
+
 from __future__ import annotations
 
 import time
@@ -10,7 +13,9 @@ import uuid
 from pipeline.claims import Claims
 from pipeline.provenance import settings_hash
 
-ENTER = "enter"  # the claim of who looks around and enters; like `run....`, no recording's key: those end with a dash and eight digits
+# The claim of who looks around and enters. Like `run....` it is no recording's key: those end with
+# a dash and eight digits.
+ENTER = "enter"
 LOOK_S = 0.05
 
 
@@ -35,8 +40,11 @@ def enter(claims: Claims, settings: dict) -> None:
             if claims.take(key):  # of a run that was killed
                 claims.free(key)
             elif not key.startswith(ours):
-                raise OtherSettings(f"{claims.folder.parents[1]}: a run with other settings (model, thresholds, channel, levels, clock or overrides) is at work "
-                                    "here; let it end first, or choose another output folder")
+                raise OtherSettings(
+                    f"{claims.folder.parents[1]}: a run with other settings (model, thresholds, "
+                    "channel, levels, clock or overrides) is at work "
+                    "here; let it end first, or choose another output folder"
+                )
         claims.take(ours + uuid.uuid4().hex[:8])
     finally:
         claims.free(ENTER)

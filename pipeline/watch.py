@@ -1,8 +1,11 @@
-"""A live folder: its recordings are taken up as a recorder finishes them, until Ctrl-C, and the tables are kept fresh meanwhile.
+"""A live folder: its recordings are taken up as a recorder finishes them, until Ctrl-C, and the
+tables are kept fresh meanwhile.
 
-A file that changes while it is worked on is taken up again when it has rested; nothing that was made of its earlier state is kept. A place that cannot be reached, and a
+A file that changes while it is worked on is taken up again when it has rested; nothing that was
+made of its earlier state is kept. A place that cannot be reached, and a
 disk that is full, are waited for: each is said, and said again now and then.
 """
+
 from __future__ import annotations
 
 import time
@@ -18,8 +21,8 @@ from pipeline.ripening import SETTLE_S, UNFINISHED, Ripening
 from pipeline.sources import Source, list_recordings
 from pipeline.splitting import Splitter
 
-LIST_S = 5.0        # between two looks at the folder, at most
-JOIN_SHARE = 0.1    # of the time at most goes into joining tables anew
+LIST_S = 5.0  # between two looks at the folder, at most
+JOIN_SHARE = 0.1  # of the time at most goes into joining tables anew
 SAY_AGAIN_S = 600.0  # until the same trouble is said again
 
 
@@ -28,14 +31,28 @@ class Watch:
 
     Parameters
     ----------
-    archive, splitter : which keep what comes back. settle_s : how long a file must have rested. csv : also write CSV tables.
+    archive, splitter : which keep what comes back. settle_s : how long a file must have rested.
+        csv : also write CSV tables.
     """
 
-    def __init__(self, input_dir, archive: Archive, splitter: Splitter, settle_s: float = SETTLE_S, csv: bool = False):
-        self.input_dir, self.archive, self.splitter, self.csv, self.settle_s = input_dir, archive, splitter, csv, settle_s
+    def __init__(
+        self,
+        input_dir,
+        archive: Archive,
+        splitter: Splitter,
+        settle_s: float = SETTLE_S,
+        csv: bool = False,
+    ):
+        self.input_dir, self.archive, self.splitter, self.csv, self.settle_s = (
+            input_dir,
+            archive,
+            splitter,
+            csv,
+            settle_s,
+        )
         self.ripening = Ripening(settle_s)
         self.finished: dict[str, Job] = {}
-        self.in_work: set[str] = set()   # names of what was handed out and has not come back
+        self.in_work: set[str] = set()  # names of what was handed out and has not come back
         self.listed: set[str] = set()
         self._fresh, self._joined, self._cost_s = False, time.monotonic(), 0.0
         self._said: dict[str, float] = {}
@@ -43,7 +60,8 @@ class Watch:
     def run(self, done: Callable) -> list[Job]:
         """Until Ctrl-C. Returns what is done, for the last joining.
 
-        `done(jobs, elsewhere, keep)` gives jobs to the workers and yields (job, part) as they come back, (None, None) when nothing is new; it calls `keep(part, job)` for
+        `done(jobs, elsewhere, keep)` gives jobs to the workers and yields (job, part) as they come
+        back, (None, None) when nothing is new; it calls `keep(part, job)` for
         what came, and `elsewhere(job)` for what another run did.
         """
         say(f"watching {self.input_dir}; Ctrl-C ends it")
@@ -60,7 +78,9 @@ class Watch:
     def _arriving(self) -> Iterator[Job | None]:
         while True:
             sources = self._list()
-            for source, whole in self.ripening.ready([source for source in sources if source.name not in self.in_work], time.monotonic()):
+            for source, whole in self.ripening.ready(
+                [source for source in sources if source.name not in self.in_work], time.monotonic()
+            ):
                 if source.changed_since:  # while others were handed out
                     self.ripening.forget(source.name)
                     continue
@@ -101,7 +121,8 @@ class Watch:
         self.finished[job.source.name], self._fresh = job, True
 
     def _keep(self, part: Part, job: Job) -> None:
-        """Keep a part, unless its file has changed or vanished since it was handed out, or it cannot be written now: then it is taken up again."""
+        """Keep a part, unless its file has changed or vanished since it was handed out, or it
+        cannot be written now: then it is taken up again."""
         try:
             if job.stretch:
                 return self.splitter.keep(part, job)
@@ -118,11 +139,17 @@ class Watch:
         self.in_work.discard(job.source.name)
         if self.archive.is_done(job):
             self._note(job)
-            say(f"{printable(job.source.name)}: {'failed' if part.failed else f'{part.sound_s:.0f} s done'}")
+            say(
+                f"{printable(job.source.name)}: "
+                + ("failed" if part.failed else f"{part.sound_s:.0f} s done")
+            )
         elif job.source.vanished:
             say(f"{printable(job.source.name)}: vanished while it was worked on")
         elif job.source.changed_since:
-            say(f"{printable(job.source.name)}: changed while it was worked on; it is taken up again when it has rested")
+            say(
+                f"{printable(job.source.name)}: changed while it was worked on; "
+                "it is taken up again when it has rested"
+            )
 
     def _join(self) -> None:
         began, self._fresh = time.monotonic(), False
