@@ -14,6 +14,7 @@ What an engine is given may also be a stretch of a long recording (`pipeline.spl
 """
 from __future__ import annotations
 
+import logging
 import socket
 import time
 import uuid
@@ -30,11 +31,13 @@ from pipeline.local_workers import LocalWorkers, sensible_workers
 from pipeline.parts import Job, Part, failed_part, finish
 from pipeline.progress import say
 from pipeline.worker import ModelRef, NoWorkers, work
+from spectrogram.addresses import one_line
 
 PAUSE_S = 0.3          # between two looks for something to do
 LOOK_S = 2.0           # between two looks at who is there
 CONNECT_S = 20.0       # until a scheduler must have answered
 START_S = 300.0        # until workers must have come
+ANSWER_S = 300.0       # until a scheduler that was there must have answered
 SMALL_BYTES = 400e6    # less than this is done before workers would have started
 MOST_THREADS = 4       # on one recording: more stand in each other's way
 OPEN = ("this scheduler is on another machine and speaks without encryption: whoever reaches its port, or a worker's, can read along and run code there; "
@@ -101,7 +104,7 @@ class Cluster:
         self.ref, self.profile, self.threads = ref, profile, threads
         self.local = LocalWorkers(workers, 2 if fetch else 1) if scheduler is None else None
         self.address = self.local.address if self.local else scheduler
-        self.client, self._mine = None, True
+        self.client, self._mine, self._gone = None, True, False
         self._looked, self._seen, self._wanted = -LOOK_S, time.monotonic(), 2
 
     def __enter__(self) -> "Cluster":
@@ -111,6 +114,8 @@ class Cluster:
             if isinstance(self.address, str):
                 if not self.local and self.address.startswith("tls://") and not Security().tls_client_cert:
                     raise NoWorkers(f"{self.address}: {NO_CERTIFICATE}")
+                for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+                    logging.getLogger(name).setLevel(logging.CRITICAL)  # a scheduler that goes is said in one line, ours
                 try:
                     security = self.local.security if self.local else None  # None: as DASK_DISTRIBUTED__COMM__TLS__… say
                     self.client = Client(self.address, timeout=CONNECT_S, set_as_default=False, security=security)
@@ -168,7 +173,8 @@ class Cluster:
                     yield None
         finally:
             with suppress(Exception):
-                self.client.cancel(list(running), force=True)
+                if not self._gone:
+                    self.client.cancel(list(running), force=True)
 
     def _finished(self, running: list) -> list:
         """Those of the futures that are done; waits a moment for the first."""
@@ -192,8 +198,8 @@ class Cluster:
             if self.local:
                 self.local.replace_lost()
             try:
-                threads = self.client.nthreads()
-            except OSError:
+                threads = self.client.sync(self.client.scheduler.ncores, callback_timeout=ANSWER_S)
+            except (OSError, TimeoutError):
                 raise self._lost() from None
             if threads:
                 self._seen = now
@@ -203,6 +209,7 @@ class Cluster:
         return self._wanted
 
     def _lost(self) -> NoWorkers:
+        self._gone = True
         return NoWorkers(f"{self.address}: the scheduler was lost; run again: finished recordings are kept")
 
     def _part(self, future, job: Job) -> Part:
@@ -216,7 +223,7 @@ class Cluster:
             reason = f"{job.source.where}: the workers that processed it died, probably of too little memory; run again with fewer workers"
             return failed_part(job, reason, self.profile)
         except (ModuleNotFoundError, RuntimeError) as error:  # Dask wraps the scheduler's trouble so
-            raise NoWorkers(f"{self.address}: scheduler or workers do not understand what they are asked ({error}); start them in this project's environment, "
+            raise NoWorkers(f"{self.address}: scheduler or workers do not understand what they are asked ({one_line(error)}); start them in this project's environment, "
                             "as it is on this machine") from None
 
 

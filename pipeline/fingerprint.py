@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +35,8 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
                "start_utc": str(recording["start_utc"]), "model_id": model.model_id, "profile": profile.name, "profile_hash": profile.hash(),
                "thresholds": thresholds, "code": code_hash(),
                "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}}
-    return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": source.where}
+    where = source.where if source.remote else os.path.abspath(source.where)
+    return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": where}
 
 
 def what_changed(old: dict, new: dict) -> str:

@@ -31,13 +31,14 @@ class PartChanged(RuntimeError):
     """A part is not the one that this run made or found."""
 
 
-def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile, csv: bool = False, tick: Callable[[], None] = lambda: None) -> pd.DataFrame:
+def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile, csv: bool = False, tick: Callable[[], None] = lambda: None,
+               marks: dict[Path, tuple[str, str]] | None = None) -> pd.DataFrame:
     """Join parts into `folder`/TABLE.parquet (and .csv).
 
     Parameters
     ----------
     parts : (file, fingerprint) of each recording, in the order of the tables' rows. made : what stands in the tables' footers.
-    tick : called for each part, twice.
+    tick : called for each part, twice. marks : (status, line of its reason) for parts of earlier runs; "": as the part has it.
 
     Returns
     -------
@@ -54,7 +55,8 @@ def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile,
     merged = []
     for path, fingerprint in parts:
         with _opened(path, fingerprint) as part:
-            efforts.append(part.table("effort").replace_schema_metadata(None))
+            effort = part.table("effort").replace_schema_metadata(None)
+            efforts.append(_marked(effort, *marks[path]) if marks and path in marks else effort)
             if len(efforts) >= SMALL:
                 merged, efforts = [*merged, _merged(efforts)], []
             levels = part.schema("levels")
@@ -123,7 +125,8 @@ class BatchWriter:
 
     def add(self, table) -> None:
         if len(table):
-            self.small.append(table.replace_schema_metadata(None))
+            unknown = [name for name in table.column_names if self.schema.get_field_index(name) < 0]  # of earlier code
+            self.small.append((table.drop_columns(unknown) if unknown else table).replace_schema_metadata(None))
         if len(self.small) >= SMALL:
             self._merge()
         if self.bytes >= BATCH_BYTES:
@@ -172,11 +175,22 @@ def _of_frame(schema):
     return _schema(schema.remove_metadata().empty_table().to_pandas().astype({"UTC": LEVEL_TYPES["UTC"], "recording": "str"}))
 
 
+def _marked(effort, status: str, reason: str):
+    """A part's effort with another status, and a line more in its reason."""
+    import pyarrow as pa
+
+    for name, value in {"status": status, "reason": "; ".join(filter(None, [effort["reason"][0].as_py(), reason]))}.items():
+        if value:
+            field = effort.schema.field(name)
+            effort = effort.set_column(effort.schema.get_field_index(name), field, pa.array([value], field.type))
+    return effort
+
+
 def _merged(tables: list):
     """Small tables of one schema as one: each by itself, of one row, takes some 20 kB."""
     import pyarrow as pa
 
-    return pa.concat_tables(tables).combine_chunks()
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()  # parts of earlier code may lack a column
 
 
 def _effort(tables: list) -> pd.DataFrame:

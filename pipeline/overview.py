@@ -99,8 +99,9 @@ def describe(run: Run, simulated: bool) -> str:
     effort, events = run.effort, run.events
     failed = int((effort["status"] == "failed").sum())
     lines = ["**This deployment is simulated**: no animal was recorded." if simulated else ""]
+    gone = int((effort["status"] == "gone").sum())
     lines.append(f"{len(effort)} recordings, {effort['duration_s'].sum() / 60:.1f} minutes; {failed} could not be read, "
-                 f"{int((effort['status'] == 'partial').sum())} only in part. {len(events)} events, {int(events['diphonic'].sum())} of them diphonic.")
+                 f"{int((effort['status'] == 'partial').sum())} only in part{f', {gone} are no longer there (their rows are kept)' if gone else ''}. {len(events)} events, {int(events['diphonic'].sum())} of them diphonic.")
     unknown = int((~effort["calibrated"] & (effort["status"] != "failed")).sum())
     if unknown:
         lines.append(f"**Levels of {unknown} recordings are not calibrated**: the hydrophone is unknown and -170 dB stands in; "

@@ -26,7 +26,7 @@ from pipeline.drafts import draft
 from pipeline.fetching import Near, OutOfRoom, bring
 from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
-from pipeline.sources import Source
+from pipeline.sources import GONE, Source, state_of
 from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
 from pipeline.time_limit import TookTooLong, within
@@ -34,6 +34,7 @@ from spectrogram.addresses import one_line
 from spectrogram.recording import BadRecording, Recording
 
 TIME_MEND = "see whether it and its disk can be read, then run again, with --time-limit-s SECONDS if it only needs longer"
+CHANGED = "changed while it was worked on; run again when it is finished"
 _ONE = threading.Lock()  # a process works on one recording; a second thread may meanwhile fetch the next
 
 
@@ -43,7 +44,7 @@ class Job:
 
     recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
-    time_limit_s : how long it may take to fetch it, and then to work on it.
+    time_limit_s : how long it may take to fetch it, and then to work on it. remark : a doubt that its effort row tells, whatever is found.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class Job:
     denoise: str | None = None
     stretch: Stretch | None = None
     time_limit_s: float = float("inf")
+    remark: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -135,6 +137,7 @@ def make_part(job: Job, near: Near, model) -> Part:
     """Process a recording that lies here; a fault is what its part says, never an exception."""
     try:
         job.source.name.encode("utf-8")
+        state = state_of(near.path)
         recording = job.open(near.path)
         threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
         result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name,
@@ -144,13 +147,17 @@ def make_part(job: Job, near: Near, model) -> Part:
     except Exception as error:
         lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and near.path.is_file() and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)
-    return part_of(job, result)
+    return part_of(job, result, CHANGED if state_of(near.path) not in (state, (0, GONE)) else "")
 
 
-def part_of(job: Job, result) -> Part:
-    """A recording's result as its part."""
+def part_of(job: Job, result, doubt: str = "") -> Part:
+    """A recording's result as its part; a doubt (of this making, or the job's own remark) makes it `partial`."""
     frames = {table: getattr(result, table) for table in TABLES}
-    return Part(job.key, pack(frames, job.made), faults=tuple(result.recording.faults), sound_s=float(result.effort["duration_s"].sum()))
+    doubts = [line for line in (job.remark, doubt) if line]
+    if doubts:
+        reasons = ["; ".join(filter(None, [reason, *doubts])) for reason in result.effort["reason"]]
+        frames["effort"] = result.effort.assign(status="partial", reason=reasons).astype({"status": "str", "reason": "str"})
+    return Part(job.key, pack(frames, job.made), faults=(*result.recording.faults, *doubts), sound_s=float(result.effort["duration_s"].sum()))
 
 
 def make_stretch(job: Job, near: Near, model) -> Part:

@@ -38,7 +38,8 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     ----------
     path : sound file (WAV, W64, FLAC, AIFF), any sample rate.
     model : a folder with a saved model (`results/NAME`), an experiment's name, or a loaded model; none: the profile's shipped default.
-    debug : show each step as a picture for the moments `debug_at_s` (seconds; one or several; none: where most happens).
+    debug : show each step as a picture for the moments `debug_at_s` (seconds; one or several; none: where most happens); outside a notebook the pictures are
+        written into the current folder.
     profile : species profile by name, used to choose the default model; a model brings its own profile.
     thresholds : overrides, e.g. {"Whistle": 0.7} or {"Whistle": {"on": 0.7, "off": 0.4}}.
     channel, start_utc, serial, sensitivity_db, clock : as for `Recording`.

@@ -20,6 +20,7 @@ from spectrogram.recording import EXTENSIONS
 from spectrogram.stores import files_below, look_at, name_below, without_query
 
 LOG_BYTES = 16 << 20  # a SoundTrap's log takes some kilobytes; what is larger is none
+GONE = "gone"         # the state of a file that is not there
 
 
 class NothingFound(FileNotFoundError):
@@ -52,6 +53,16 @@ class Source:
         """The folder below the input that the recording lies in, or else the input's own name."""
         path = self.name if "/" in self.name else self.where.replace(os.sep, "/")
         return path.rpartition("/")[0] if "/" in self.name else path.rpartition("/")[0].rpartition("/")[2]
+
+    @property
+    def changed_since(self) -> bool:
+        """Whether the file has become another, or vanished, since it was listed; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where)) != (self.size, self.changed)
+
+    @property
+    def vanished(self) -> bool:
+        """Whether the file is no longer there; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where))[1] == GONE
 
 
 def own_serial(source: Source) -> str | None:
@@ -114,15 +125,16 @@ def _walk(folder: Path) -> Iterator[tuple[str, set[str]]]:
 
 def _local(path: Path, name: str, beside: set[str]) -> Source:
     log = next((path.with_suffix(x) for x in (".log.xml", ".xml") if path.with_suffix(x).name in beside), None)
-    log = log and Source(log.name, str(log), *_state(log))
-    return Source(name, str(path), *_state(path), log=log if log and log.size <= LOG_BYTES else None)
+    log = log and Source(log.name, str(log), *state_of(log))
+    return Source(name, str(path), *state_of(path), log=log if log and log.size <= LOG_BYTES else None)
 
 
-def _state(path: Path) -> tuple[int, str]:
+def state_of(path: Path) -> tuple[int, str]:
+    """(size, changed) of a file as `Source` has them; (0, "gone") where there is none (whoever opens it will say so)."""
     try:
         found = path.stat()
-    except OSError:  # vanished since it was listed: whoever opens it will say so
-        return 0, "gone"
+    except OSError:
+        return 0, GONE
     return found.st_size, str(found.st_mtime_ns)
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.parts import Job, Part, part_of, write_part
+from pipeline.parts import CHANGED, Job, Part, part_of, write_part
 from pipeline.stretches import Counting, Rejoined, Stretch, cut, stretch_footer
 from pipeline.time_limit import LOOK_AT_MOST_S, within
 from spectrogram.chunks import CHUNK_S
@@ -112,7 +112,7 @@ class Splitter:
                     recording.rejoined.push(self.archive.stretch_file(job.key, recording.waiting.popleft()))
                 if recording.waiting:
                     continue
-                finished.append((job, part_of(job, recording.rejoined.result())))
+                finished.append((job, part_of(job, recording.rejoined.result(), CHANGED if job.source.changed_since and not job.source.vanished else "")))
                 del self._recordings[job.key]
             except Exception:  # a damaged stretch, a file that changed: done whole, what is wrong is said
                 self._give_up(recording)

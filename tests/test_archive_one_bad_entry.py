@@ -23,7 +23,7 @@ from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.archive import Archive
 from pipeline.tables import TABLES
 from pipeline.time_limit import LEAST_S, TookTooLong, limit_of, within
-from pipeline.watch import is_whole
+from pipeline.ripening import is_whole
 from spectrogram.recording import BadRecording, Recording
 from tests.toy_model import ToyModel
 from tests.toy_sound import noise, scene, write
@@ -127,13 +127,13 @@ def test_a_header_that_leads_nowhere_is_given_up_in_time_and_the_others_are_done
 
 def is_whole_in_time(path):
     """Watching asks this of every file, in between all else: it ends, and never raises."""
-    import pipeline.watch
+    import pipeline.ripening
 
-    before, pipeline.watch.LOOK_AT_MOST_S = pipeline.watch.LOOK_AT_MOST_S, 1.0
+    before, pipeline.ripening.LOOK_AT_MOST_S = pipeline.ripening.LOOK_AT_MOST_S, 1.0
     try:
         assert is_whole(path) in (True, False)
     finally:
-        pipeline.watch.LOOK_AT_MOST_S = before
+        pipeline.ripening.LOOK_AT_MOST_S = before
 
 
 @pytest.mark.parametrize("hz, fault", [(2 ** 31 - 1, "2147483647 Hz and 1 channels, which no recorder has"), (1, "its header says 1 Hz")])
@@ -176,7 +176,7 @@ def test_headers_with_chance_bytes_end_the_run_for_nobody(tmp_path, hurry):
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
 def test_watching_goes_on_over_entries_that_can_never_be_read(folder, monkeypatch):
-    for what, seconds in {"pipeline.multi.LIST_S": 0.05, "pipeline.engine.PAUSE_S": 0.02, "pipeline.watch.PATIENCE": 2}.items():
+    for what, seconds in {"pipeline.watch.LIST_S": 0.05, "pipeline.engine.PAUSE_S": 0.02, "pipeline.ripening.PATIENCE": 2}.items():
         monkeypatch.setattr(what, seconds)
     pipe(folder / "in" / BAD)
     w64(2 ** 63)(folder / "in" / "bad.w64")

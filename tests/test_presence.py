@@ -24,7 +24,7 @@ def events_of(effort: pd.DataFrame, *calls) -> pd.DataFrame:
         begin = effort["start_utc"].iloc[row] + pd.Timedelta(seconds=start_s)
         rows.append({"recording": effort["recording"].iloc[row], "channel": 0, "start_s": start_s, "end_s": start_s + duration_s, "low_hz": 2000.0, "high_hz": 90000.0,
                      "start_utc": begin, "end_utc": begin + pd.Timedelta(seconds=duration_s), "labels": labels, "diphonic": False, "snr_db": 10.0, "level_db": 110.0,
-                     "calibrated": True, "model_id": "toy", **{f"score_{x}": 0.9 if x in labels.split("+") else 0.1 for x in PROFILE.labels}})
+                     "calibrated": True, "model_id": "toy", "n_calls": 1, "overlap": False, "flags": "", **{f"score_{x}": 0.9 if x in labels.split("+") else 0.1 for x in PROFILE.labels}})
     types = event_types(PROFILE)
     return typed(pd.DataFrame(rows, columns=list(types)), types)
 
