@@ -18,6 +18,7 @@ from spectrogram.generator import COARSE_FRAMES
 from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows
 from spectrogram.names import utc_times
 from spectrogram.recording import Recording
+from spectrogram.still import WORTH_S, as_text, merged
 from spectrogram.windows import TraceJoiner, WindowPeaks
 
 
@@ -41,6 +42,7 @@ class Joiner:
         self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES
         self.window_parts, self.prob_parts, self.level_parts, self.region_parts, self.events = [], [], [], [], []
         self.pending_seconds: list[Seconds] = []
+        self.rows_are_full = False
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
 
@@ -62,12 +64,19 @@ class Joiner:
             self.events += event_rows(span, self.profile, self.thresholds, self.recording.nyquist_hz)
 
     def _levels(self, made: Made) -> None:
-        """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
+        """Keep seconds until they fill whole rows, so that long recordings do not gather them all, and until the chunk after them
+        has been read: a stretch without sound that begins at a row's end is known then."""
+        if self.rows_are_full:
+            self._close_rows()
         self.pending_seconds.append(made.seconds)
         end_s = made.seconds.start_s[-1] + made.seconds.duration_s[-1] if len(made.seconds.start_s) else 0.0
-        if made.final or end_s % self.level_row_s == 0:
-            self.level_parts.append(level_rows(Seconds.join(self.pending_seconds), self.recording.sensitivity_db, self.level_row_s))
-            self.pending_seconds = []
+        self.rows_are_full = end_s % self.level_row_s == 0
+        if made.final:
+            self._close_rows()
+
+    def _close_rows(self) -> None:
+        seconds, self.pending_seconds = Seconds.join(self.pending_seconds), []
+        self.level_parts.append(level_rows(seconds, self.recording.sensitivity_db, self.level_row_s, self.recording.silences()))
 
     def _window_levels(self, made: Made) -> None:
         """Band levels of the next windows. A window's level is the mean over what of it was recorded."""
@@ -93,10 +102,12 @@ class Joiner:
         recording, profile = self.recording, self.profile
         status = "ok" if recording.complete and not recording.bad_samples else "partial"
         duration_s = (recording.frames_read or 0) / recording.sample_rate_hz
+        silences = recording.silences()
+        listened_s = duration_s - float(np.diff(silences).sum())
         common = {"recording": self.name, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
         effort = common | {
-            "start_utc": self._times([0.0]), "end_utc": self._times([duration_s]), "duration_s": duration_s, "sample_rate_hz": recording.sample_rate_hz,
-            "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
+            "start_utc": self._times([0.0]), "end_utc": self._times([duration_s]), "duration_s": duration_s, "listened_s": listened_s,
+            "unlistened": as_text(merged(recording.unlistened, duration_s, WORTH_S)), "sample_rate_hz": recording.sample_rate_hz, "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
             "missing_labels": "+".join(self.missing)}
         levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, recording.start_utc)
         levels.insert(1, "recording", self.name)
@@ -119,7 +130,23 @@ class Joiner:
         prob[:, [label in self.missing for label in labels]] = np.nan
         columns = {f"p_{label}": prob[:, k] for k, label in enumerate(labels)}
         columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc"}}
+        self._hush(columns)
         return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
+
+    def _hush(self, columns: dict[str, np.ndarray]) -> None:
+        """NaN for levels of windows that touch what was not listened to, and for probabilities of those of which it is half or more."""
+        silences = self.recording.silences()
+        if not len(silences):
+            return
+        so_far = np.concatenate([[0.0], np.cumsum(np.repeat(np.diff(silences).ravel(), 2) * np.tile([0, 1], len(silences)))])
+        edges = np.concatenate([[0.0], silences.ravel()])
+        start_s = columns["start_s"]
+        silent_s = np.interp(start_s + self.profile.window_s, edges, so_far) - np.interp(start_s, edges, so_far)
+        for name in columns:
+            if name.startswith("level_"):
+                columns[name][silent_s > 1e-9] = np.nan
+            elif name.startswith("p_"):
+                columns[name][silent_s >= self.profile.window_s / 2] = np.nan
 
     def _times(self, offsets_s):
         return utc_times(self.recording.start_utc, offsets_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import epoch_s
+from pipeline.effort import epoch_s, with_places
 from spectrogram.levels import PSD_BANDS_PER_DECADE
 
 MAX_BINS = 1000
@@ -49,7 +49,7 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
     Recordings without a start time take part only where none has one; they then stand one after another.
     """
     columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdigit()]
-    effort = effort[effort["duration_s"] > 0].drop_duplicates("recording")
+    effort = with_places(effort[effort["duration_s"] > 0].drop_duplicates("recording"))
     dated = bool(effort["start_utc"].notna().any())
     effort = effort[effort["start_utc"].notna()] if dated else effort
     if not columns or not len(effort):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.effort import listened_s
 from pipeline.events import call_labels
 from pipeline.plots import busiest_passage
 from pipeline.tables import TABLES, read_provenance
@@ -69,8 +70,9 @@ class Run:
         }).reset_index(drop=True)
 
     def counts(self) -> pd.DataFrame:
-        """Events, events per recorded hour, and total seconds of each label, of diphonic events and of all."""
-        hours = self.effort["duration_s"].sum() / 3600
+        """Events, events per hour of listening, and total seconds of each label, of diphonic events and of all."""
+        heard_s = listened_s(self.effort)
+        hours = heard_s.sum() / 3600
         names = self.events["labels"].str.split("+")
         missing = self.effort["missing_labels"].str.split("+")
         rows = []
@@ -82,10 +84,10 @@ class Run:
             else:
                 mine = self.events[names.map(lambda labels: what in labels).astype(bool)] if len(self.events) else self.events
                 could = ~missing.map(lambda labels: what in labels).astype(bool)
-                hours = self.effort.loc[could, "duration_s"].sum() / 3600
+                hours = heard_s[could].sum() / 3600
             rows.append({"label": what, "events": len(mine), "per hour": round(len(mine) / hours, 1) if hours else np.nan,
                          "hours that could show it": round(hours, 3), "seconds": round((mine["end_s"] - mine["start_s"]).sum(), 1)})
-            hours = self.effort["duration_s"].sum() / 3600
+            hours = heard_s.sum() / 3600
         return pd.DataFrame(rows)
 
     def files(self) -> pd.DataFrame:

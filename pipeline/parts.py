@@ -173,7 +173,7 @@ def _why(job: Job, near: Near, error: Exception) -> str:
 def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     """Empty tables, and an effort row that says why."""
     start_utc = job.recording["start_utc"]
-    row = {"recording": printable(job.source.name), "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
+    row = {"recording": printable(job.source.name), "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "listened_s": 0.0, "unlistened": "", "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
            "missing_labels": "+".join(profile.labels)}
     frames = {"events": typed(pd.DataFrame(), event_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import dated, duty_cycle, epoch_s
+from pipeline.effort import dated, duty_cycle, epoch_s, listened_pieces
 from pipeline.minutes import covered
 from pipeline.plots import COLOURS, STATUS
 from pipeline.sun import SUNSET_DEG, sun_elevation_deg
@@ -32,9 +32,9 @@ def plot_strip(effort: pd.DataFrame, clock):
     edges_s = np.linspace(first_s, last_s, int(np.clip((last_s - first_s) / period_s, 2, STRIP_BINS)) + 1)
     shares = []
     for _, mine in groups:
-        begin_s = epoch_s(mine["start_utc"])
-        shares.append(covered(begin_s, begin_s + mine["duration_s"].to_numpy(), edges_s) / np.diff(edges_s))
-    top = max(share.max() for share in shares)
+        _, begin_s, end_s = listened_pieces(mine)
+        shares.append(covered(begin_s, end_s, edges_s) / np.diff(edges_s))
+    top = max(share.max() for share in shares) or 1.0
     for k, ((_, recorder), _) in enumerate(groups):
         image = ax.pcolormesh(_dates(edges_s), [k - 0.36, k + 0.36], np.ma.masked_equal(shares[k][None], 0), cmap=_tinted("YlGnBu"), vmin=0, vmax=top, rasterized=True)
         lost = failed[failed["recorder"] == recorder]

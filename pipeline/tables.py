@@ -33,8 +33,8 @@ def window_types(profile: Profile) -> dict[str, str]:
             **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
 
 
-EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
-                "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
+EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "listened_s": "float64", "unlistened": "str",
+                "sample_rate_hz": "int32", "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 
 LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64"}  # and a column for each band that there is

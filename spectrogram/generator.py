@@ -138,7 +138,7 @@ class SpectrogramGenerator:
         """Levels table of a whole recording, one row for each `row_s` seconds; its columns: `spectrogram.levels.level_table`."""
         recording = as_recording(recording)
         seconds = Seconds.join([piece.seconds for piece in self.stream(recording)])
-        return level_table(seconds, self.front_end(recording.sample_rate_hz).meter, recording.sensitivity_db, recording.start_utc, row_s)
+        return level_table(seconds, self.front_end(recording.sample_rate_hz).meter, recording.sensitivity_db, recording.start_utc, row_s, recording.silences())
 
     def spectrogram(self, recording: Recording | str | Path, start_s: float = 0.0, end_s: float | None = None) -> Spectrogram:
         """A passage of a recording, to look at: every FFT bin and the picture.

@@ -27,6 +27,8 @@ SPLIT_HZ = 10 ** 3.25      # 1778 Hz: upper edge of the 1.6 kHz decidecade
 FINE_RATE_HZ = 8000
 WINDOWS_AT_ONCE, DECIMATED_AT_ONCE = 12, 8192  # small enough for the processor's cache
 PSD_BANDS_PER_DECADE = 40  # columns PSD_f: a quarter of a decidecade each
+REACH_S = 1 / 3             # of the low bands' windows beyond their second
+NO_SILENCE = np.empty((0, 2))
 FLOOR = 1e-20              # full-scale^2 / Hz; digital silence reads this instead of minus infinity
 
 
@@ -175,32 +177,50 @@ def decibels(power, sensitivity_db: float) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, FLOOR)) - sensitivity_db
 
 
-def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None, row_s: float = 60.0) -> pd.DataFrame:
+def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None,
+                row_s: float = 60.0, silences: np.ndarray = NO_SILENCE) -> pd.DataFrame:
     """Levels averaged over rows of `row_s` seconds, in the wide shape that PAMscapes reads.
 
     Columns
     -------
-    UTC (NaT without a start time), start_s, duration_s,
+    UTC (NaT without a start time), start_s, duration_s (of what was listened to; levels are NaN where that is nothing),
     BB_1-N : sound pressure level, all frequencies from 1 Hz up to Nyquist N, dB re 1 µPa,
     TOL_f : level in the decidecade band centred at f Hz, dB re 1 µPa,
     PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
     and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
     """
-    return level_frame([level_rows(seconds, sensitivity_db, row_s)], meter, start_utc)
+    return level_frame([level_rows(seconds, sensitivity_db, row_s, silences)], meter, start_utc)
 
 
-def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0) -> np.ndarray:
-    """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on."""
+def heard_seconds(seconds: Seconds, silences: np.ndarray) -> np.ndarray:
+    """(n,) bool: seconds that no stretch of `silences` ((k, 2), s) touches, nor the windows of their levels, which reach a third further."""
+    if not len(silences):
+        return np.ones(len(seconds.start_s), bool)
+    first, last = seconds.start_s - REACH_S, seconds.start_s + seconds.duration_s + REACH_S
+    return np.searchsorted(silences[:, 1], first, "right") >= np.searchsorted(silences[:, 0], last, "left")
+
+
+def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0,
+               silences: np.ndarray = NO_SILENCE) -> np.ndarray:
+    """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on.
+
+    silences : (k, 2) s, in order: what was not listened to, as `Recording.silences` gives it.
+    """
     power = np.column_stack([seconds.broadband, seconds.band_power])
     row = (seconds.start_s // row_s).astype(int)
+    heard = heard_seconds(seconds, silences)
     rows = []
     for r in np.unique(row):
-        here = row == r
+        here = (row == r) & heard
+        if not here.any():
+            nothing = np.full(4 * power.shape[1] + seconds.psd.shape[1], np.nan)
+            rows.append(np.concatenate([[seconds.start_s[row == r][0], 0.0], nothing]))
+            continue
         weight = seconds.duration_s[here] / seconds.duration_s[here].sum()
         levels = decibels(weight @ power[here], sensitivity_db)
         densities = decibels(weight @ seconds.psd[here], sensitivity_db)
         percentiles = percentile_levels(decibels(power[here], sensitivity_db))
-        rows.append(np.concatenate([[seconds.start_s[here][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
+        rows.append(np.concatenate([[seconds.start_s[row == r][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
     return np.array(rows) if rows else np.zeros((0, 0))
 
 

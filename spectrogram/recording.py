@@ -16,6 +16,7 @@ import soundfile
 from spectrogram.header import promised_frames
 from spectrogram.names import parse_name, soundtrap_log_start, zone
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, checked
+from spectrogram.still import Still, Stretch, merged
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
 BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -24,6 +25,7 @@ CLIPPED = 0.9999
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
 UNSCALED = ("float32", 1.0)
+STILL = "samples that do not change"  # why a stretch found in them was not listened to
 
 
 class BadRecording(ValueError):
@@ -46,6 +48,8 @@ class Recording:
     start_utc : aware datetime or None; time_source : "argument", "name", "log.xml" or "none"
     serial, sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
     faults : what is wrong with the recording, one clear line each; reading adds to it.
+    unlistened : stretches in which nothing was heard, (start_s, end_s, why) in the recording's own
+        seconds: those that header and log tell; reading to the end adds those found in the samples.
 
     Raises
     ------
@@ -65,6 +69,8 @@ class Recording:
             self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(self.serial)
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
+        self.unlistened: list[Stretch] = getattr(self, "unlistened", [])
+        self.still = Still(self.sample_rate_hz)
 
     @property
     def name(self) -> str:
@@ -152,6 +158,7 @@ class Recording:
         """
         self.clipped_samples = self.bad_samples = self.frames_read = 0
         self._lowest, self._highest = np.inf, -np.inf
+        self.still = Still(self.sample_rate_hz)
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
         native, _ = NATIVE.get(self.subtype, UNSCALED)
@@ -173,9 +180,12 @@ class Recording:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
                     held = [joined[want:]] if len(joined) > want else []
                     n_held -= want
+                    self.still.add(joined[:want])
                     yield joined[:want]
         if held:
-            yield np.concatenate(held)
+            rest = np.concatenate(held)
+            self.still.add(rest)
+            yield rest
         self._note_what_was_read()
 
     def _checked_samples(self, x: np.ndarray) -> np.ndarray:
@@ -193,7 +203,25 @@ class Recording:
         self.frames_read += len(x)
         return x
 
+    def silences(self) -> np.ndarray:
+        """(k, 2) start and end in s of what was not listened to, in order: what header and log tell, and what was found in the samples so far."""
+        found = [(start / self.sample_rate_hz, end / self.sample_rate_hz, STILL) for start, end, _ in self.still.runs]
+        return merged([*self.unlistened, *found], (self.frames_read or 0) / self.sample_rate_hz)
+
+    def _note_silences(self) -> None:
+        """Put the stretches found in the samples among those of header and log, and say them."""
+        runs, rate = self.still.runs, self.sample_rate_hz
+        told = [stretch for stretch in self.unlistened if stretch[2] != STILL]
+        self.unlistened = told + [(start / rate, end / rate, STILL) for start, end, _ in runs]
+        if len(runs) and self._lowest != self._highest:
+            what = "zeros" if (runs[:, 2] == 0).all() else "samples that do not change"
+            first, last, total = runs[0, 0] / rate, runs[-1, 1] / rate, (runs[:, 1] - runs[:, 0]).sum() / rate
+            stretches = "" if len(runs) == 1 else f", in {len(runs)} stretches"
+            self.fault(f"not listened to: {total:.4g} s of {what} between {first:.1f} s and {last:.1f} s"
+                       f"{stretches} (dropouts, or a muted channel); levels and presence leave them out")
+
     def _note_what_was_read(self) -> None:
+        self._note_silences()
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN or infinite); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:
