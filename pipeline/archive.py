@@ -90,8 +90,11 @@ class Archive:
         given = given_for(self.overrides, source.name)
         start_utc, serial = parse_name(local_name(source.name), self.clock)
         serial = given.get("serial") or serial
-        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(serial)
-        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated}
+        start_utc = given.get("start_utc") or start_utc
+        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(serial, start_utc, given.get("gain"))
+        if "sensitivity_db" in given:
+            sensitivity_db, calibrated = given["sensitivity_db"], True
+        recording = {"start_utc": start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
         return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise)
 

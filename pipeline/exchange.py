@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from pipeline.effort import serials, with_places
@@ -108,7 +109,8 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
     """Sound levels for NOAA's PAMscapes (R): `FOLDER/levels_KIND_RECORDER.csv`, first column UTC, then KIND_FREQUENCY in Hz.
 
     One file for each kind, since PAMscapes wants one in a file, and for each recorder (of `effort`, else the serial in the recording's name), since it wants one
-    level for each time. Rows without a start time, or with a date that cannot be right, and those of which less than half the usual length was heard, are left out. In R: `loadSoundscapeData("levels_TOL_6872.csv")`.
+    level for each time. Rows without a start time, or with a date that cannot be right, and those of which less than half the usual length was heard, are left out; files of
+    recorders that are not calibrated say so in their names. In R: `loadSoundscapeData("levels_TOL_6872.csv")`.
 
     Parameters
     ----------
@@ -128,7 +130,7 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
     effort = None if effort is None else with_places(effort).drop_duplicates("recording").set_index("recording")
     usual_s, files, headed = None, {}, set()
     with ExitStack() as open_files:
-        for batch in _batches(levels, ["UTC", "recording", "duration_s", *(c for names in chosen.values() for c in names)]):
+        for batch in _batches(levels, ["UTC", "recording", "duration_s", *(["calibrated"] if "calibrated" in columns else []), *(c for names in chosen.values() for c in names)]):
             batch = batch[batch["UTC"].notna()]
             if effort is not None:
                 batch = batch[~batch["recording"].isin(effort.index[effort["impossible"] != ""])]
@@ -136,10 +138,10 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
                 continue
             usual_s = batch["duration_s"].max() if usual_s is None else max(usual_s, batch["duration_s"].max())
             batch = batch[batch["duration_s"] >= usual_s / 2]
-            for recorder, rows in batch.groupby(_recorder(batch["recording"], effort), sort=False):
+            for recorder, rows in batch.groupby(_file_name(batch, effort), sort=False):
                 times = rows["UTC"].dt.round("s").dt.strftime("%Y-%m-%d %H:%M:%S")
                 for kind, names in chosen.items():
-                    path = folder / f"levels_{kind}_{recorder.replace(' ', '_')}.csv"
+                    path = folder / f"levels_{kind}_{recorder}.csv"
                     if path not in files:
                         files[path] = open_files.enter_context(_draft(path))
                     table = pd.concat([times.rename("UTC"), rows[names].astype(float).round(2)], axis=1)
@@ -150,10 +152,13 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
     return list(files)
 
 
-def _recorder(names: pd.Series, effort: pd.DataFrame | None) -> pd.Series:
-    """Who recorded each of these recordings."""
-    told = serials(names)
-    return told if effort is None else names.map(effort["recorder"]).fillna(told).astype("str")
+def _file_name(levels: pd.DataFrame, effort: pd.DataFrame | None) -> pd.Series:
+    """Who recorded each of these rows, and whether they are calibrated, as a part of a file's name."""
+    names = serials(levels["recording"])
+    if effort is not None:
+        names = levels["recording"].map(effort["recorder"]).fillna(names).astype("str")
+    calibrated = levels["calibrated"].astype(bool) if "calibrated" in levels else pd.Series(True, levels.index)
+    return names.str.replace(r"[^\w.+-]+", "_", regex=True) + np.where(calibrated, "", "_uncalibrated")
 
 
 def _columns(table) -> list[str]:

@@ -111,6 +111,7 @@ class Joiner:
             "missing_labels": "+".join(self.missing)}
         levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, recording.start_utc)
         levels.insert(1, "recording", self.name)
+        levels.insert(levels.columns.get_loc("duration_s") + 1, "calibrated", recording.calibrated)
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
@@ -129,9 +130,9 @@ class Joiner:
         prob = np.concatenate([np.empty((0, len(labels)), np.float32), *self.prob_parts])
         prob[:, [label in self.missing for label in labels]] = np.nan
         columns = {f"p_{label}": prob[:, k] for k, label in enumerate(labels)}
-        columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc"}}
+        columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc", "calibrated"}}
         self._hush(columns)
-        return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"])}, types, len(columns["start_s"]))
+        return table_of(columns | {"recording": self.name, "start_utc": self._times(columns["start_s"]), "calibrated": self.recording.calibrated}, types, len(columns["start_s"]))
 
     def _hush(self, columns: dict[str, np.ndarray]) -> None:
         """NaN for levels of windows that touch what was not listened to, and for probabilities of those of which it is half or more."""

@@ -12,6 +12,7 @@ from pipeline.plots import busiest_passage
 from pipeline.tables import TABLES, read_provenance
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
+from spectrogram.units import all_calibrated, pressure_unit
 
 
 class Run:
@@ -66,7 +67,7 @@ class Run:
             "start (UTC)": top["start_utc"].dt.strftime("%Y-%m-%d %H:%M:%S.%f").str[:-5].fillna("unknown"), "recording": top["recording"],
             "start (s)": top["start_s"].round(2), "duration (s)": (top["end_s"] - top["start_s"]).round(2), "labels": top["labels"],
             "diphonic": top["diphonic"], "low (kHz)": (top["low_hz"] / 1e3).round(1), "high (kHz)": (top["high_hz"] / 1e3).round(1),
-            "score": np.round(np.nanmax(scores, axis=1).astype(float), 2) if len(top) else [], "SNR (dB)": top["snr_db"].astype(float).round(1), "level (dB re 1 µPa)": top["level_db"].astype(float).round(1),
+            "score": np.round(np.nanmax(scores, axis=1).astype(float), 2) if len(top) else [], "SNR (dB)": top["snr_db"].astype(float).round(1), f"level ({pressure_unit(all_calibrated(top))})": top["level_db"].astype(float).round(1),
         }).reset_index(drop=True)
 
     def counts(self) -> pd.DataFrame:

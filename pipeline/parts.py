@@ -64,7 +64,8 @@ class Job:
 
     def open(self, path: Path, kind=None) -> Recording:
         """The recording that lies at `path`, with this run's start time and calibration."""
-        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.recording["serial"], clock=self.clock)
+        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.recording["serial"],
+                                        self.given.get("sensitivity_db"), self.clock, self.given.get("gain"))
         recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
         return recording
 

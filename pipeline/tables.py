@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from spectrogram.profile import Profile
+from spectrogram.sensitivity import UNKNOWN_DB
 
 TABLES = ("events", "windows", "levels", "effort")
 UTC = "datetime64[us, UTC]"
@@ -30,14 +31,14 @@ def event_types(profile: Profile) -> dict[str, str]:
 def window_types(profile: Profile) -> dict[str, str]:
     """Columns of `windows`: a probability for each label (NaN: the recording cannot show it), and the sound pressure level in each ROI band."""
     return {"recording": "str", "start_s": "float64", "start_utc": UTC, **{f"p_{x}": "float32" for x in profile.labels},
-            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
+            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}, "calibrated": "bool"}
 
 
 EFFORT_TYPES = {"recording": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "listened_s": "float64", "unlistened": "str",
                 "sample_rate_hz": "int32", "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 
-LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64"}  # and a column for each band that there is
+LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64", "calibrated": "bool"}  # and a column for each band that there is
 
 
 def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
@@ -153,9 +154,18 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "Label": events["labels"],
         "Diphonic": events["diphonic"],
         "SNR (dB)": events["snr_db"].round(1),
-        "Level (dB re 1 uPa)": events["level_db"].round(1),
+        _level_name(events): events["level_db"].round(1),
+        "Calibrated": events["calibrated"].astype(bool),
     })
     return pd.concat([table, scores], axis=1)
+
+
+def _level_name(events: pd.DataFrame) -> str:
+    """Name of Raven's column of levels, which says where they are not calibrated."""
+    calibrated = events["calibrated"].astype(bool)
+    if calibrated.all():
+        return "Level (dB re 1 uPa)"
+    return "Level (dB re 1 uPa where calibrated)" if calibrated.any() else f"Level (dB re full scale, {UNKNOWN_DB:g} assumed)"
 
 
 def write_raven(table: pd.DataFrame, path: Path) -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 from spectrogram.bands import decidecade_centres_hz, nominal_hz, overlap_weights
 from spectrogram.chunks import Chunk
 from spectrogram.names import utc_times
+from spectrogram.response import Curve
 from spectrogram.stft import FrameGrid
 
 LOWEST_HZ = 17.7          # lower edge of the 20 Hz decidecade: below, a band is narrower than a 1-s window can resolve
@@ -58,10 +59,12 @@ class LevelMeter:
     ----------
     centres_hz : decidecade centres that lie wholly below Nyquist.  psd_centres_hz : centres of the PSD columns.
     lead, margin : samples needed before a chunk's start and after its end.
+
+    With a `curve` (a sensitivity's difference from its nominal value by frequency) all values are as a flat hydrophone of the nominal sensitivity would give them.
     """
 
-    def __init__(self, grid: FrameGrid):
-        self.grid, rate = grid, grid.rate_hz
+    def __init__(self, grid: FrameGrid, curve: Curve | None = None):
+        self.grid, self.curve, rate = grid, curve, grid.rate_hz
         self.factor = max(1, rate // FINE_RATE_HZ)
         self.fine_rate_hz = rate / self.factor
         self.taps, self.half = self._low_pass()
@@ -82,6 +85,9 @@ class LevelMeter:
         self.psd_centres_hz = psd_centres[psd_centres * half_psd <= rate / 2]
         low, high = self.psd_centres_hz / half_psd, self.psd_centres_hz * half_psd
         self._psd = [w / (high - low).astype(np.float32) for w in self._weights(low, high)]
+        if curve is not None:
+            everything = np.array([self.fine_bin_hz / 2]), np.array([rate / 2])
+            self._all = [np.hstack(pair) for pair in zip(self._weights(*everything, flat=True), self._weights(*everything))]
 
     def _low_pass(self):
         """Polyphase taps (columns, factor) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
@@ -98,11 +104,14 @@ class LevelMeter:
         padded[:len(taps)] = taps
         return padded.reshape(columns, self.factor).astype(np.float32), (len(taps) - 1) // 2
 
-    def _weights(self, low_hz, high_hz):
+    def _weights(self, low_hz, high_hz, flat: bool = False):
         """(fine bins, bands), (picture bins, bands): power in each band = fine PSD @ first + picture PSD @ second."""
         split = np.inf if self.factor == 1 else SPLIT_HZ
         fine = overlap_weights(np.minimum(low_hz, split), np.minimum(high_hz, split), self.fine_bin_hz, self.fine_bins)
         main = overlap_weights(np.maximum(low_hz, split), np.maximum(high_hz, split), self.grid.bin_hz, self.grid.n_bins)
+        if self.curve is not None and not flat:
+            fine = fine * self.curve.gains(np.arange(self.fine_bins) * self.fine_bin_hz)[:, None]
+            main = main * self.curve.gains(np.arange(self.grid.n_bins) * self.grid.bin_hz)[:, None]
         return (fine * self.fine_bin_hz).astype(np.float32), (main * self.grid.bin_hz).astype(np.float32)
 
     def seconds(self, chunk: Chunk, psd_sum: np.ndarray, frames: np.ndarray) -> Seconds:
@@ -124,10 +133,17 @@ class LevelMeter:
         return Seconds(
             start_s=chunk.first / rate + np.arange(n, dtype=np.float64),
             duration_s=np.array([len(x) / rate for x in seconds]),
-            broadband=np.maximum(square - mean ** 2, 0.0),
+            broadband=np.maximum(square - mean ** 2, 0.0) * self._broadband_gain(fine, main),
             band_power=fine @ self._band[0] + main @ self._band[1],
             psd=fine @ self._psd[0] + main @ self._psd[1],
         )
+
+    def _broadband_gain(self, fine: np.ndarray, main: np.ndarray) -> np.ndarray | float:
+        """What the curve makes of each second's power over all frequencies, by its spectrum."""
+        if self.curve is None:
+            return 1.0
+        flat, curved = (fine @ self._all[0] + main @ self._all[1]).astype(np.float64).T
+        return np.divide(curved, flat, out=np.ones(len(flat)), where=flat > 0)
 
     def _fine_psd(self, chunk: Chunk, n: int) -> np.ndarray:
         """(n, fine bins) PSD of each second from three 1-s windows, a third of a second apart, the middle one on the second itself."""

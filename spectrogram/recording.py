@@ -40,13 +40,15 @@ class Recording:
     path : file of one of `EXTENSIONS`, in any case.
     channel : which channel, counted from 0.
     start_utc, serial, sensitivity_db : override what the name and the table of hydrophones say.
+    gain : the recorder's setting, where hydrophones are calibrated at several.
     clock : IANA time zone of the recorder's clock where the name does not say UTC; default `TIMEZONE` of the environment, else UTC.
 
     Attributes
     ----------
     sample_rate_hz, channels, frames (in the file), duration_s, promised_frames (by the header)
     start_utc : aware datetime or None; time_source : "argument", "name", "log.xml" or "none"
-    serial, sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
+    serial, sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in. The sensitivity is
+        the one valid when the recording began; a number, with a `curve` where it differs by frequency.
     faults : what is wrong with the recording, one clear line each; reading adds to it.
     unlistened : stretches in which nothing was heard, (start_s, end_s, why) in the recording's own
         seconds: those that header and log tell; reading to the end adds those found in the samples.
@@ -58,7 +60,7 @@ class Recording:
     """
 
     def __init__(self, path, channel: int = 0, start_utc: datetime | None = None, serial: str | None = None,
-                 sensitivity_db: float | None = None, clock: str | None = None):
+                 sensitivity_db: float | None = None, clock: str | None = None, gain: str | None = None):
         self.path, self.channel, self.faults = Path(path), channel, []
         self._open_and_check()
         self._date(start_utc, clock or os.environ.get("TIMEZONE"))
@@ -66,7 +68,11 @@ class Recording:
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
-            self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(self.serial)
+            self.gain = gain if gain is not None else getattr(self, "gain", None)
+            calibration = HYDROPHONE_SENSITIVITY.calibration(self.serial, self.start_utc, self.gain)
+            self.sensitivity_db, self.calibrated = calibration.sensitivity, calibration.known
+            if calibration.remark:
+                self.fault(calibration.remark)
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
         self.unlistened: list[Stretch] = getattr(self, "unlistened", [])
