@@ -155,14 +155,15 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "Diphonic": events["diphonic"],
         "SNR (dB)": events["snr_db"].round(1),
         _level_name(events): events["level_db"].round(1),
-        "Calibrated": events["calibrated"].astype(bool),
     })
+    if "calibrated" in events:
+        table["Calibrated"] = events["calibrated"].astype(bool)
     return pd.concat([table, scores], axis=1)
 
 
 def _level_name(events: pd.DataFrame) -> str:
     """Name of Raven's column of levels, which says where they are not calibrated."""
-    calibrated = events["calibrated"].astype(bool)
+    calibrated = events["calibrated"].astype(bool) if "calibrated" in events else pd.Series(True, events.index)
     if calibrated.all():
         return "Level (dB re 1 uPa)"
     return "Level (dB re 1 uPa where calibrated)" if calibrated.any() else f"Level (dB re full scale, {UNKNOWN_DB:g} assumed)"

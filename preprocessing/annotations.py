@@ -10,7 +10,7 @@ untouched, as text, under their own names; one that bears a name above gets `_in
 Files, told by what is in them: Raven selection tables (`raven.py`), Audacity label files
 (`audacity.py`), CSV. In a CSV columns are told by their
 names, whatever their case, blanks and brackets, with units ("start (ms)", "begin_sample", "Low Freq
-(kHz)"); `csv_columns.py` lists the names, among them those of
+(kHz)"); `csv_columns.py` and `recording_columns.py` list the names, among them those of
 Kaleidoscope, scikit-maad, crowsetta, APLOSE, PAMGuard and warbleR:
 
     recording   file, filename, audio, path, in_file; of several, the first that holds names of sound files. Without: the file is named after its recording

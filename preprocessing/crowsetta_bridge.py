@@ -70,7 +70,8 @@ def _annotation(crowsetta, name: str, rows: pd.DataFrame):
     if (rows["end_s"] <= rows["start_s"]).any():
         line = rows.loc[rows["end_s"] <= rows["start_s"], "start_s"].iloc[0]
         raise ValueError(
-            f"{name}: an annotation at {line:g} s has no length, which crowsetta cannot hold; give it one"
+            f"{name}: an annotation at {line:g} s has no length, which crowsetta cannot hold; "
+            "give it one"
         )
     source = next((text for text in rows["source"] if text), name)
     if rows[["low_hz", "high_hz"]].notna().to_numpy().all():
@@ -97,7 +98,8 @@ def _table(annotation) -> pd.DataFrame:
     source = str(annotation.annot_path)
     if annotation.notated_path is None:
         raise ValueError(
-            f"{source}: does not say which recording it is about; give the annotation a notated_path"
+            f"{source}: does not say which recording it is about; give the annotation a "
+            "notated_path"
         )
     boxes = getattr(annotation, "bboxes", None)
     if boxes is not None:

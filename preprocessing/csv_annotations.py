@@ -12,16 +12,13 @@ import pandas as pd
 
 from preprocessing.csv_columns import (
     FOLDER,
-    RECORDING,
     check_units,
     columns_of,
     hertz,
-    recording_column,
-    refuse_times,
     seconds,
     values_or_nan,
-    time_like,
 )
+from preprocessing.recording_columns import RECORDING, recording_column, refuse_times, time_like
 from preprocessing.recordings import RecordingIndex
 from preprocessing.text_table import BadAnnotation, TextTable, key
 

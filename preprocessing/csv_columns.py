@@ -2,11 +2,10 @@
 with its unit.
 
 A name is compared without regard to case, blanks and signs, and taken apart: "startSeconds", "Start
-(sec)" and "start_s" are a start in seconds, "begin_sample" is one in samples,
-"Low Freq (kHz)" a bound in kHz. Without a unit times are seconds and frequencies Hz. Where several
-columns hold the same thing, the one in seconds comes first, then that
-without a unit, samples last. What looks like a time or a recording and is not understood is told
-(`time_like`, `file_like`), so that nobody takes the table for one without.
+(sec)" and "start_s" are a start in seconds, "begin_sample" is one in samples, "Low Freq (kHz)" a
+bound in kHz. Without a unit times are seconds and frequencies Hz. Where several columns hold the
+same thing, the one in seconds comes first, then that without a unit, samples last. Which column
+names the recording, and what to do about columns that nobody knows: `recording_columns.py`.
 
 Sources of names: Kaleidoscope (Wildlife Acoustics) and BirdNET in its format, scikit-maad,
 crowsetta, APLOSE (OSmOSE), PAMGuard, warbleR, OpenSoundscape, ketos, DeepSqueak.
@@ -16,23 +15,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
-from preprocessing.recordings import RecordingIndex
 from preprocessing.text_table import CLOCK, BadAnnotation, TextTable, key, number
-from spectrogram.recording import EXTENSIONS
 
-# Names as of `key`, the likelier first.
-RECORDING = tuple(
-    "recording file file_name filename audio_file audio sound_file sound_files clip_filename "
-    "clipfilename wav path in_file notated_path audio_path audio_filename audio_file_path "
-    "file_path filepath wav_file wavfile soundfile begin_file begin_path".split()
-)
 FOLDER = ("folder", "indir", "directory", "dir")
 NAMES = {
-    "start": "start begin start_time begin_time time_start time_begin onset min_t t_min t_start tmin",
+    "start": "start begin start_time begin_time time_start time_begin onset min_t t_min t_start "
+    "tmin",
     "end": "end stop end_time stop_time time_end time_stop offset max_t t_max t_end tmax",
     "duration": "duration length dur",
     "low": "low low_freq low_frequency low_f min min_freq min_frequency min_f freq_low freq_min "
@@ -58,20 +49,6 @@ UNITS = {
 }
 ONLY_WITH_A_UNIT = {"min", "max", "length"}  # "min_hz" is a frequency, "min" alone anything
 IN_KHZ = {"bottom_freq", "top_freq"}  # of warbleR, which has no other unit
-TIME_WORDS = set(
-    "start begin begins onset end ends stop offset time times timestamp datetime utc t0 t1 t s "
-    "sec secs seconds ms msec us".split()
-)
-TIME_PREFIX = re.compile(
-    r"(start|begin|beg_|onset|offset|stop|(end(?!ang|em))|min_?t(_|$)|max_?t(_|$)|timestamp)"
-)
-NO_TIME = set("freq frequency hz khz zone timezone duration dur length file path level db".split())
-FILE_WORDS = set("file files filename filenames filepath path wav recording recordings".split())
-MAY_BE_FILES = re.compile(r"file|path|wav|sound|audio|record|clip")
-LONG_NUMBER = re.compile(r"\d{4}")  # a date, a serial: what names of recordings hold
-# sound files that tables name, though this project does not read them
-OTHER_SOUNDS = (".mp3", ".ogg", ".m4a", ".wma", ".sud", ".x3", ".dat")
-OTHER_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,7}$")
 
 
 @dataclass(frozen=True)
@@ -154,7 +131,8 @@ def _warbler(table: TextTable, column: str) -> bool:
     if {"selec", "sound_files"} & {key(name) for name in table.columns}:
         return True
     raise BadAnnotation(
-        f"{table.path}: column {column!r} is in kHz in warbleR, but this is no table of it; call it low_hz or low_khz (high_hz or high_khz), as it is meant"
+        f"{table.path}: column {column!r} is in kHz in warbleR, but this is no table of it; call "
+        "it low_hz or low_khz (high_hz or high_khz), as it is meant"
     )
 
 
@@ -184,7 +162,8 @@ def seconds(table: TextTable, column: Column, rate_hz: np.ndarray) -> np.ndarray
         if np.isnan(rate_hz).any():
             raise table.broken(
                 int(np.argmax(np.isnan(rate_hz))),
-                f"{table.columns[column.place]!r} counts samples, and nobody tells the recording's sampling rate",
+                f"{table.columns[column.place]!r} counts samples, and nobody tells the "
+                "recording's sampling rate",
                 "give `recordings` (with sample_rate_hz), or columns start_s and end_s",
             )
         return values / rate_hz
@@ -198,7 +177,8 @@ def values_or_nan(table: TextTable, column: Column | None) -> np.ndarray:
         return np.full(len(table), np.nan)
     if column.unit == SAMPLES:
         raise BadAnnotation(
-            f"{table.path}: column {table.columns[column.place]!r} counts samples; give it in seconds, as start_s, end_s or duration_s"
+            f"{table.path}: column {table.columns[column.place]!r} counts samples; give it in "
+            "seconds, as start_s, end_s or duration_s"
         )
     values = [number(text) for text in table.texts(column.place)]
     return np.array([np.nan if value is None else value for value in values], float) * (
@@ -215,7 +195,8 @@ def check_units(table: TextTable, columns: list[Column | None]) -> None:
     if other is not None and plain is not None:
         names = table.columns[other.place], table.columns[plain.place]
         raise BadAnnotation(
-            f"{table.path}: column {names[0]!r} says its unit and {names[1]!r} does not; name both with their units, as start_s and end_s"
+            f"{table.path}: column {names[0]!r} says its unit and {names[1]!r} does not; name "
+            "both with their units, as start_s and end_s"
         )
 
 
@@ -226,126 +207,3 @@ def hertz(table: TextTable, column: Column | None) -> np.ndarray:
         return np.full(len(table), np.nan)
     values = table.numbers(column.place)
     return values if column.unit in (None, 1.0) else values * column.unit
-
-
-#
-# ------------------------------------------------------------------------------------------------------------
-# recordings
-
-
-def recording_column(table: TextTable, index: RecordingIndex) -> int | None:
-    """The column that names the recording: of those known by name the first that holds names of
-    sound files, else any that does, else the first known by name.
-
-    Raises
-    ------
-    BadAnnotation
-        where columns of unknown names hold different sound files, or only look as if they named
-        them.
-    """
-    keys = [spellings(column) for column in table.columns]
-    known = [place for name in RECORDING for place, texts in enumerate(keys) if name in texts]
-    known = list(dict.fromkeys(known))
-    sounds = [
-        place for place in range(len(keys)) if any(_is_sound(text) for text in table.texts(place))
-    ]
-    if not sounds and not known and len(index):
-        sounds = [
-            place
-            for place in range(len(keys))
-            if len(table) and all(_in(index, text) for text in table.texts(place))
-        ]
-    first = next((place for place in known if place in sounds), None)
-    if first is not None:
-        return first
-    if known and not all(_other_file(text) for text in table.texts(known[0])):
-        return known[0]
-    if len({tuple(table.texts(place)) for place in sounds}) > 1:
-        raise BadAnnotation(
-            f"{table.path}: columns {_listed(table, sounds)} all hold names of sound files; call the one that is meant `recording`"
-        )
-    if sounds:
-        return sounds[0]
-    doubtful = [
-        place for place in range(len(keys)) if _may_name_files(keys[place], table.texts(place))
-    ]
-    if doubtful:
-        raise BadAnnotation(
-            f"{table.path}: {_columns(table, doubtful)} may name recordings; call the one that does `recording`, or give its names their ending (.wav)"
-        )
-    return known[0] if known else None
-
-
-def _is_sound(text: str) -> bool:
-    return PurePosixPath(text.strip().replace("\\", "/")).suffix.lower() in (
-        *EXTENSIONS,
-        *OTHER_SOUNDS,
-    )
-
-
-def _other_file(text: str) -> bool:
-    return bool(OTHER_FILE.search(text.strip())) and not _is_sound(text)
-
-
-def _in(index: RecordingIndex, text: str) -> bool:
-    try:
-        return index.find(text) is not None
-    except LookupError:
-        return True
-
-
-def _may_name_files(names: list[str], texts: list[str]) -> bool:
-    """Whether a column's name and its cells look like those of recordings whose files have lost
-    their ending."""
-    filled = [text.strip() for text in texts if text.strip()]
-    if not filled or any(_is_value(text) for text in filled):
-        return False
-    if any(name.split("_")[-1] in FILE_WORDS for name in names):
-        return True
-    return any(MAY_BE_FILES.search(name) for name in names) and all(
-        LONG_NUMBER.search(text) for text in filled
-    )
-
-
-def _is_value(text: str) -> bool:
-    """A number, a time, a date or a file that holds no sound; but not 6872.220716021453, a serial
-    and a moment."""
-    if number(text) is not None:
-        return not re.search(r"\d{10}", text)
-    return bool(CLOCK.search(text) or _other_file(text) or re.match(r"\d{4}-\d\d", text))
-
-
-def time_like(table: TextTable, apart_from: set[int | None] = frozenset()) -> list[int]:
-    """Columns that look like times, by their names or by cells as 00:01:12."""
-    places = []
-    for place, column in enumerate(table.columns):
-        words = [text.split("_") for text in spellings(column)]
-        named = any(
-            (TIME_WORDS & set(parts) or TIME_PREFIX.match("_".join(parts)))
-            and not NO_TIME & set(parts)
-            for parts in words
-        )
-        cells = [text.strip() for text in table.texts(place) if text.strip()]
-        clocked = bool(cells) and all(CLOCK.fullmatch(cell) for cell in cells)
-        if place not in apart_from and (named or clocked):
-            places.append(place)
-    return places
-
-
-def refuse_times(table: TextTable, apart_from: set[int | None]) -> None:
-    """Raise BadAnnotation where a table without a column of starts has columns that look like
-    times."""
-    places = time_like(table, apart_from)
-    if places:
-        raise BadAnnotation(
-            f"{table.path}: no column is known to hold starts, though {_columns(table, places)} may be times; call the start start_s and the end end_s or duration_s, in "
-            "seconds from the recording's beginning; where each row is about a whole recording, rename or leave out what looks like a time"
-        )
-
-
-def _columns(table: TextTable, places: list[int]) -> str:
-    return f"column{'s' * (len(places) > 1)} {_listed(table, places)}"
-
-
-def _listed(table: TextTable, places: list[int]) -> str:
-    return ", ".join(repr(table.columns[place]) for place in places)

@@ -24,9 +24,10 @@ import pandas as pd
 
 from preprocessing.annotations import read_annotations
 from preprocessing.csv_annotations import NAMES as ANNOTATION_NAMES
-from preprocessing.csv_columns import Column, check_units, columns_of, recording_column, values_or_nan
+from preprocessing.csv_columns import Column, check_units, columns_of, values_or_nan
 from preprocessing.moments import looks_day_first, utc_times
 from preprocessing.raven import is_raven
+from preprocessing.recording_columns import recording_column
 from preprocessing.recordings import RecordingIndex
 from preprocessing.text_table import BadAnnotation, TextTable, key, number, parse_table, read_text
 from preprocessing.verdicts import read_verdicts

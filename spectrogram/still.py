@@ -1,9 +1,12 @@
-"""Stretches in which a recorder heard nothing: samples that are all the same, and times that its log tells.
+"""Stretches in which a recorder heard nothing: samples that are all the same, and times that its
+log tells.
 
 A dropout that was filled with zeros, a muted passage, a channel that was unplugged: one value for a
 tenth of a second or longer. No converter in the sea holds still for so long, not even in silence.
-Found while the blocks of a recording pass, in bounded memory, for a hundredth of the time of reading.
+Found while the blocks of a recording pass, in bounded memory, for a hundredth of the time of
+reading.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -11,16 +14,20 @@ from collections.abc import Iterable
 import numpy as np
 
 LEAST_S = 0.1
-WORTH_S = 1.0  # a window of the model: sound between two such stretches that is shorter names nothing
+WORTH_S = (
+    1.0  # a window of the model: sound between two such stretches that is shorter names nothing
+)
 
 Stretch = tuple[float, float, str]  # start and end in the recording's own seconds, and why
 
 
 class Still:
-    """Runs of equal samples of at least `LEAST_S`. `add` blocks in order; `runs` may be asked at any time.
+    """Runs of equal samples of at least `LEAST_S`. `add` blocks in order; `runs` may be asked at
+    any time.
 
     The result does not depend on how the sound is cut into blocks. Counting may begin anywhere in a
-    recording (`first`): `state` of one stretch, `append`ed to that of the stretch before, makes one.
+    recording (`first`): `state` of one stretch, `append`ed to that of the stretch before, makes
+    one.
     """
 
     def __init__(self, rate_hz: float, first: int = 0):
@@ -55,9 +62,10 @@ class Still:
             self._long.append((start, at, value))
 
     def _inside(self, x: np.ndarray, lead: int, tail: int) -> Iterable[tuple[int, int]]:
-        """Long runs within x[lead:tail]. Each holds a whole piece of half its least length, so that few samples need a look."""
+        """Long runs within x[lead:tail]. Each holds a whole piece of half its least length, so that
+        few samples need a look."""
         size = self.least // 2
-        whole = x[lead:tail][:(tail - lead) // size * size].reshape(-1, size)
+        whole = x[lead:tail][: (tail - lead) // size * size].reshape(-1, size)
         if not len(whole):
             return []
         first, middle, last = whole[:, 0], whole[:, size // 2], whole[:, -1]
@@ -69,7 +77,7 @@ class Still:
             if start < done:
                 continue
             value = x[start]
-            before = x[max(done, start - size):start]
+            before = x[max(done, start - size) : start]
             start -= _while_equal(before[::-1], value)
             end = start + _while_equal(x[start:tail], value)
             done = end
@@ -111,19 +119,25 @@ class Still:
 
 
 def _while_equal(x: np.ndarray, value) -> int:
-    """How many samples from the first on are `value`; looked at few by few, for most runs are short."""
+    """How many samples from the first on are `value`; looked at few by few, for most runs are
+    short."""
     done, at_once = 0, 32
     while done < len(x):
-        part = x[done:done + at_once] != value
+        part = x[done : done + at_once] != value
         if part.any():
             return done + int(part.argmax())
         done, at_once = done + len(part), min(2 * at_once, 1 << 18)
     return done
 
 
-def merged(stretches: Iterable[Stretch], duration_s: float = np.inf, apart_s: float = 0.0) -> np.ndarray:
-    """(k, 2) start and end in s of the union, in order, within the recording; those less than `apart_s` apart are joined."""
-    spans = sorted((max(0.0, float(start)), min(float(end), duration_s)) for start, end, *_ in stretches)
+def merged(
+    stretches: Iterable[Stretch], duration_s: float = np.inf, apart_s: float = 0.0
+) -> np.ndarray:
+    """(k, 2) start and end in s of the union, in order, within the recording; those less than
+    `apart_s` apart are joined."""
+    spans = sorted(
+        (max(0.0, float(start)), min(float(end), duration_s)) for start, end, *_ in stretches
+    )
     union: list[list[float]] = []
     for start, end in spans:
         if end <= start:
@@ -137,8 +151,10 @@ def merged(stretches: Iterable[Stretch], duration_s: float = np.inf, apart_s: fl
 
 def as_text(spans: np.ndarray) -> str:
     """Spans in s as a cell of a table: "60-240; 301.5-310.25"."""
-    return "; ".join(f"{start:.3f}".rstrip("0").rstrip(".") + "-" + f"{end:.3f}".rstrip("0").rstrip(".")
-                     for start, end in spans)
+    return "; ".join(
+        f"{start:.3f}".rstrip("0").rstrip(".") + "-" + f"{end:.3f}".rstrip("0").rstrip(".")
+        for start, end in spans
+    )
 
 
 def from_text(text: str) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""What levels are told in, and that they are not calibrated where they are not: on axes, in figures, in the names of columns."""
+"""What levels are told in, and that they are not calibrated where they are not: on axes, in
+figures, in the names of columns."""
+
 from __future__ import annotations
 
 from spectrogram.sensitivity import UNKNOWN_DB
@@ -28,18 +30,30 @@ def unit_of(recording) -> str:
 
 
 def all_calibrated(table) -> bool:
-    """Whether all levels of a table are calibrated: by its column `calibrated`; True where there is none."""
+    """Whether all levels of a table are calibrated: by its column `calibrated`; True where there is
+    none."""
     return "calibrated" not in table or bool(table["calibrated"].astype(bool).all())
 
 
 def mark(ax, calibrated: bool = False) -> None:
-    """Write into a picture, so that it stays there when the picture is copied, that its levels are not calibrated."""
+    """Write into a picture, so that it stays there when the picture is copied, that its levels are
+    not calibrated."""
     if calibrated:
         return
     from matplotlib import patheffects
 
     outline = [patheffects.withStroke(linewidth=2.5, foreground="black")]
-    ax.text(0.008, 0.03, MARK, transform=ax.transAxes, fontsize=9, fontweight="bold", color="#ffd24d", path_effects=outline, zorder=10)
+    ax.text(
+        0.008,
+        0.03,
+        MARK,
+        transform=ax.transAxes,
+        fontsize=9,
+        fontweight="bold",
+        color="#ffd24d",
+        path_effects=outline,
+        zorder=10,
+    )
 
 
 def _signed(db: float) -> str:
