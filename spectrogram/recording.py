@@ -65,10 +65,10 @@ class Recording:
         self._open_and_check()
         self._date(start_utc, clock or os.environ.get("TIMEZONE"))
         self.serial = serial or parse_name(self.path.name)[1]
+        self.gain = gain if gain is not None else getattr(self, "gain", None)
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
-            self.gain = gain if gain is not None else getattr(self, "gain", None)
             calibration = HYDROPHONE_SENSITIVITY.calibration(self.serial, self.start_utc, self.gain)
             self.sensitivity_db, self.calibrated = calibration.sensitivity, calibration.known
             if calibration.remark:
@@ -219,6 +219,10 @@ class Recording:
         runs, rate = self.still.runs, self.sample_rate_hz
         told = [stretch for stretch in self.unlistened if stretch[2] != STILL]
         self.unlistened = told + [(start / rate, end / rate, STILL) for start, end, _ in runs]
+        for why in dict.fromkeys(stretch[2] for stretch in told):
+            total = np.diff(merged([stretch for stretch in told if stretch[2] == why], self.duration_s)).sum()
+            if not any(why in fault for fault in self.faults):
+                self.fault(f"not listened to: {total:.4g} s ({why}); levels and presence leave them out")
         if len(runs) and self._lowest != self._highest:
             what = "zeros" if (runs[:, 2] == 0).all() else "samples that do not change"
             first, last, total = runs[0, 0] / rate, runs[-1, 1] / rate, (runs[:, 1] - runs[:, 0]).sum() / rate
