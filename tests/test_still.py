@@ -134,9 +134,7 @@ def test_what_the_header_tells_counts_like_what_the_samples_tell(tmp_path):
     result = run_pipeline_single_audio(recording, ToyModel())
     assert result.effort["unlistened"][0] == "2-3; 10-20" and result.effort["listened_s"][0] == 9.0
     assert "not listened to: 10 s (gap told by the log)" in result.effort["reason"][0]
-    again = run_pipeline_single_audio(
-        recording, ToyModel()
-    )  # reading once more finds nothing twice
+    again = run_pipeline_single_audio(recording, ToyModel())  # once more, and nothing twice
     pd.testing.assert_frame_equal(again.effort, result.effort)
 
 
