@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", help="species profile (default: PROFILE in .env, else beluga)")
     parser.add_argument("--denoise", metavar="HOW", help='denoise what the model sees: "gate", or the folder of a trained U-Net (default: as the model was trained)')
     parser.add_argument("--channel", type=int, default=0, help="channel, counted from 0")
-    parser.add_argument("--overrides", help="CSV with columns file, start_utc, serial, sensitivity_db")
+    parser.add_argument("--overrides", help="CSV with columns file, start_utc, serial, sensitivity_db, gain")
     parser.add_argument("--clock", help="time zone of the recorder's clock, e.g. America/Toronto (default: TIMEZONE in .env, else UTC)")
     parser.add_argument("--threshold", action="append", default=[], metavar="LABEL=P", help="override a threshold, e.g. Whistle=0.7; may be repeated")
     parser.add_argument("--level-row-s", type=int, default=60, help="seconds averaged in each row of levels (default 60)")

@@ -106,10 +106,13 @@ class Archive:
         """A recording with all that decides its tables."""
         given = given_for(self.overrides, source.name)
         start_utc, by_name = parse_name(local_name(source.name), self.clock)
+        start_utc = given.get("start_utc") or start_utc
         serial = given.get("serial") or own_serial(source) or by_name
         known = by_name if "serial" not in given and serial not in HYDROPHONE_SENSITIVITY else serial
-        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(known)
-        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
+        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, given.get("gain"))
+        if "sensitivity_db" in given:
+            sensitivity_db, calibrated = given["sensitivity_db"], True
+        recording = {"start_utc": start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
                      "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
         return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise,

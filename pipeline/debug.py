@@ -15,6 +15,7 @@ from ROI.plots import plot_bands, plot_boxes
 from spectrogram.generator import Spectrogram, SpectrogramGenerator
 from spectrogram.picture import normalise
 from spectrogram.plots import colour_range
+from spectrogram.units import mark, unit_of
 from spectrogram.windows import TraceJoiner, WindowCutter
 
 PASSAGE_S = 8.0
@@ -113,8 +114,9 @@ def steps_figure(result, model, thresholds: dict, at_s: float, way=None):
     passage = Spectrogram(recording, profile, wide.times_s[here], wide.freqs_hz, wide.psd_db[here], wide.picture_db[here])
     passage.plot(ax=axes[0])
     draw_events(axes[0], result.events, start_s, end_s)
-    axes[0].set_title(f"{recording.name}: calibrated spectrogram and the events found", loc="left", fontsize=10)
-    unit = "dB re 1 µPa²/Hz"
+    axes[0].set_title(f"{recording.name}: {'' if recording.calibrated else 'not '}calibrated spectrogram and the events found", loc="left", fontsize=10)
+    unit = unit_of(recording)
+    mark(axes[1], recording.calibrated)
     low, high = colour_range(wide.picture_db[here])
     plot_bands(axes[1], steps.background_db[here], profile, start_s, label=unit, vmin=low, vmax=high)
     axes[1].set_title("Background of each band (only the bands searched)", loc="left", fontsize=10)

@@ -12,7 +12,7 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.provenance import settings_hash
+from pipeline.provenance import curve_of, settings_hash
 from spectrogram import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,8 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
     decides = {"input": source.name, "input_size": source.size, "input_changed": source.changed, "log": source.log and [source.log.size, source.log.changed],
                "start_utc": str(recording["start_utc"]), "model_id": model.model_id, "profile": profile.name, "profile_hash": profile.hash(),
                "thresholds": thresholds, "code": code_hash(),
-               "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}}
+               "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}
+               | curve_of(recording["sensitivity_db"])}
     where = source.where if source.remote else os.path.abspath(source.where)
     return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": where}
 

@@ -16,10 +16,11 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from pipeline.drafts import draft
-from pipeline.effort import one_each, recorders
+from pipeline.effort import CRYSTAL, OVERLAP_S, one_each, with_places
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, csv_text, event_types, region_types, typed, window_types
+from spectrogram.dating import IMPOSSIBLE
 
 SMALL = 100  # tables that are merged at once
 BATCH_BYTES = 32_000_000
@@ -211,15 +212,25 @@ def _write_csv(parquet: Path, path: Path) -> None:
 
 def with_gaps(effort: pd.DataFrame) -> pd.DataFrame:
     """Effort in order of time, each recording with the gap since the same recorder's last sound (negative: it overlaps an earlier
-    recording, and its reason says so). Recorders are told apart as `pipeline.effort.recorders` does."""
+    recording, and where that is more than a crystal that runs fast explains, its reason says so). A date that cannot be right is said, and makes no gap.
+    Recorders are told apart as `pipeline.effort.recorders` does."""
     effort = effort.sort_values(["start_utc", "recording"], ignore_index=True)
-    recorder = recorders(effort)
-    ends = effort["end_utc"].groupby(recorder).cummax().groupby(recorder).shift()
-    effort["gap_before_s"] = (effort["start_utc"] - ends) / timedelta(seconds=1)
-    for i in effort.index[effort["gap_before_s"] < -1.0]:
-        line = f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks"
-        effort.at[i, "reason"] = "; ".join(filter(None, [effort.at[i, "reason"], line]))
+    placed = with_places(effort)
+    recorder, start, end = (placed[column] for column in ("recorder", "start_utc", "end_utc"))
+    ends = end.groupby(recorder).cummax().groupby(recorder).shift()
+    before_s = ((end - start) / timedelta(seconds=1)).groupby(recorder).shift().fillna(0.0)
+    effort["gap_before_s"] = (start - ends) / timedelta(seconds=1)
+    for i in effort.index[effort["gap_before_s"] < -OVERLAP_S - CRYSTAL * before_s]:
+        _say(effort, i, f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks")
+    for i in effort.index[(placed["impossible"] != "") & ~effort["reason"].str.contains(IMPOSSIBLE, regex=False).fillna(False)]:
+        _say(effort, i, f"its date, {effort.at[i, 'start_utc']:%Y-%m-%d %H:%M:%S}, {IMPOSSIBLE}: it {placed.at[i, 'impossible']}; "
+                        "tables of time leave it out, give its start with --overrides")
     return effort
+
+
+def _say(effort: pd.DataFrame, row: int, line: str) -> None:
+    """Add a line to a recording's reason."""
+    effort.at[row, "reason"] = "; ".join(filter(None, [effort.at[row, "reason"], line]))
 
 
 def _count(events, counts: dict[str, Counter]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from pipeline.tables import FORMULA
 from spectrogram.sensitivity import checked
 
-OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db")
+OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db", "gain")
 
 
 def read_overrides(path: str | Path | None) -> dict[str, dict]:
-    """Start times, serials and sensitivities from a CSV: columns `file` and any of `start_utc`, `serial`, `sensitivity_db`.
+    """Start times, serials and sensitivities from a CSV: columns `file` and any of `start_utc`, `serial`, `sensitivity_db`, `gain`.
 
     `file` is a recording's path below the input folder, or its name alone. A time without a zone is UTC.
 

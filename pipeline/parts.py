@@ -31,6 +31,7 @@ from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
 from pipeline.time_limit import TookTooLong, within
 from spectrogram.addresses import one_line
+from spectrogram.dating import same_time
 from spectrogram.recording import BadRecording, Recording
 
 TIME_MEND = "see whether it and its disk can be read, then run again, with --time-limit-s SECONDS if it only needs longer"
@@ -72,11 +73,12 @@ class Job:
 
     def open(self, path: Path, kind=None) -> Recording:
         """The recording that lies at `path`, with this run's start time and calibration."""
-        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.given.get("serial"), clock=self.clock)
-        recording.folder = self.recording["folder"]
-        known_here = recording.serial == self.recording["serial"] and (self.recording["calibrated"] or not recording.calibrated)
-        if known_here or "sensitivity_db" in self.given:  # else the file tells what its name does not
-            recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
+        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.given.get("serial"),
+                                        self.given.get("sensitivity_db"), self.clock, self.given.get("gain"))
+        recording.folder, ours = self.recording["folder"], self.recording
+        told_more = recording.calibrated and (not ours["calibrated"] or not same_time(recording.start_utc, ours["start_utc"]))
+        if "sensitivity_db" in self.given or (recording.serial == ours["serial"] and not told_more):  # else the file tells what its name does not
+            recording.sensitivity_db, recording.calibrated = ours["sensitivity_db"], ours["calibrated"]
         return recording
 
 
@@ -195,7 +197,8 @@ def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     """Empty tables, and an effort row that says why."""
     reason = shown(printable(reason))
     start_utc = job.recording["start_utc"]
-    row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
+    row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc,
+           "duration_s": 0.0, "listened_s": 0.0, "unlistened": "", "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
            "missing_labels": "+".join(profile.labels)}
     frames = {"events": typed(pd.DataFrame(), event_types(profile)), "regions": typed(pd.DataFrame(), region_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),

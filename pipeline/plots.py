@@ -144,8 +144,11 @@ def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float =
 
 
 def _placed(effort: pd.DataFrame) -> pd.DataFrame:
-    """Without failed recordings of unknown time: one of them must not take the dates from all others."""
-    return effort[(effort["status"] != "failed") | effort["start_utc"].notna()]
+    """Without failed recordings of unknown time, and those whose date cannot be right: one of them must not take the dates from all others."""
+    from pipeline.effort import with_places
+
+    possible = (with_places(effort)["impossible"] == "").to_numpy()
+    return effort[((effort["status"] != "failed") | effort["start_utc"].notna()) & possible]
 
 
 def _clock(effort: pd.DataFrame):

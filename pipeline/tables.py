@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.drafts import draft
 from spectrogram.profile import Profile
+from spectrogram.sensitivity import UNKNOWN_DB
 
 TABLES = ("events", "regions", "windows", "levels", "effort")
 UTC = "datetime64[us, UTC]"
@@ -35,14 +36,14 @@ def region_types(profile: Profile) -> dict[str, str]:
 def window_types(profile: Profile) -> dict[str, str]:
     """Columns of `windows`: a probability for each label (NaN: the recording cannot show it), and the sound pressure level in each ROI band."""
     return {"recording": "str", "start_s": "float64", "start_utc": UTC, **{f"p_{x}": "float32" for x in profile.labels},
-            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
+            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}, "calibrated": "bool"}
 
 
-EFFORT_TYPES = {"recording": "str", "recorder": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
-                "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
+EFFORT_TYPES = {"recording": "str", "recorder": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "listened_s": "float64",
+                "unlistened": "str", "sample_rate_hz": "int32", "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 
-LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64"}  # and a column for each band that there is
+LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64", "calibrated": "bool"}  # and a column for each band that there is
 
 
 def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
@@ -155,9 +156,19 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "Label": events["labels"],
         "Diphonic": events["diphonic"],
         "SNR (dB)": events["snr_db"].round(1),
-        "Level (dB re 1 uPa)": events["level_db"].round(1),
+        _level_name(events): events["level_db"].round(1),
     })
+    if "calibrated" in events:
+        table["Calibrated"] = events["calibrated"].astype(bool)
     return pd.concat([table, scores], axis=1)
+
+
+def _level_name(events: pd.DataFrame) -> str:
+    """Name of Raven's column of levels, which says where they are not calibrated."""
+    calibrated = events["calibrated"].astype(bool) if "calibrated" in events else pd.Series(True, events.index)
+    if calibrated.all():
+        return "Level (dB re 1 uPa)"
+    return "Level (dB re 1 uPa where calibrated)" if calibrated.any() else f"Level (dB re full scale, {UNKNOWN_DB:g} assumed)"
 
 
 def write_raven(table: pd.DataFrame, path: Path) -> None:
