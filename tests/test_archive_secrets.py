@@ -14,6 +14,7 @@ import pipeline.fetching
 from pipeline import run_multi_file_pipeline
 from pipeline.__main__ import main
 from pipeline.sources import find_recordings, list_recordings
+from pipeline.watch import Watch
 from preprocessing.acquire import acquire
 from spectrogram.addresses import parted, untold
 from tests.toy_model import ToyModel
@@ -171,9 +172,7 @@ def test_what_names_a_file_in_a_query_is_no_secret_and_stays_in_what_is_said():
 
 
 def test_a_recording_that_cannot_be_listed_any_more_while_watching_is_said_without_secrets(web, capsys):
-    import pipeline.multi
-
-    assert pipeline.multi._listed("http://lab:hunter2word@127.0.0.1:9/?token=TOPSECRET") == []
+    assert Watch("http://lab:hunter2word@127.0.0.1:9/?token=TOPSECRET", None, None)._list() == []
     said = capsys.readouterr().out
     assert "trying again" in said
     assert_untold(said)

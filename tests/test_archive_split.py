@@ -15,7 +15,7 @@ import pipeline.archive
 import pipeline.parts
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio, splitting
 from pipeline.denoised import beside
-from pipeline.making import generator_of
+from pipeline.making import chunks_around, generator_of
 from pipeline.splitting import limit_s
 from pipeline.events import LONGEST_S
 from pipeline.stretches import STRETCH_CHUNKS, Counting, Stretch, cut
@@ -145,7 +145,8 @@ def test_chunks_of_a_stretch_are_those_of_the_whole_and_only_its_own_samples_cou
     generator, recording, counting = generator_of(ToyModel().profile), Recording(path), Counting(path)
     whole = {chunk.index: chunk for chunk, _ in beside(generator, recording, None, 7.3)}
     found = [chunk for chunk, _ in counting.chunks_of(stretch, generator)]
-    assert [chunk.index for chunk in found] == list(range(max(0, stretch.first - 1), stretch.last))
+    before, after = chunks_around(generator.profile)
+    assert [chunk.index for chunk in found] == list(range(max(0, stretch.first - before), min(stretch.last + after, stretch.of)))
     for chunk in found:
         same = whole[chunk.index]
         assert (chunk.origin, chunk.first, chunk.last, chunk.final) == (same.origin, same.first, same.last, same.final)

@@ -247,7 +247,7 @@ def test_the_fingerprint_tells_curves_apart_and_leaves_plain_numbers_as_they_wer
     def mark_of(sensitivity):
         return footer(
             Source,
-            {"start_utc": None, "serial": "1", "sensitivity_db": sensitivity, "calibrated": True},
+            {"start_utc": None, "recorder": "1", "serial": "1", "sensitivity_db": sensitivity, "calibrated": True},
             {},
             {},
             ToyModel(),
