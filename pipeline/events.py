@@ -30,6 +30,7 @@ DEFAULT_GAP_S = 0.06
 LONGEST_S = {"ECHO": 12.0, "HFPC": 4.0, "BBPC": 4.0, "Whistle": 5.0}  # of one call, with its echoes
 DEFAULT_LONGEST_S = 15.0
 PULSED = ("HFPC", "BBPC")
+TRAINS = ("ECHO",)     # one call, however often it pauses
 DIPHONIC_SHARE = 0.5   # of the shorter call
 MIN_OVERLAP_S = 0.04
 EDGE_DB, EDGE_BANDS = 10.0, 3  # a band belongs to a call where its peaks stand so far above the background; a region so near its ROI band's border touches it
@@ -125,7 +126,24 @@ def _calls_of(label: str, span: Span, namer: Namer) -> list[Call]:
     starts, ends = span.regions.boxes["start_s"][mine], span.regions.boxes["end_s"][mine]
     if not namer.head:
         return _within_stretches(label, span, namer, mine, starts, ends)
-    return _calls(label, span, namer, list(zip(starts, ends, mine)))
+    return _calls(label, span, namer, [piece for row in zip(starts, ends, mine) for piece in _moments(row, label, span, namer)])
+
+
+def _moments(piece: tuple, label: str, span: Span, namer: Namer) -> list[tuple]:
+    """A named region (start_s, end_s, row), or of it what lies within the stretches of its label's trace: calls of several labels may have grown into one region.
+
+    Whole where the model tells no moments of the label, or its trace stays below `off` all the time.
+    """
+    if label not in namer.moments:
+        return [piece]
+    start, end, row = piece
+    rate, trace = span.trace_rate_hz, span.trace[:, namer.profile.labels.index(label)]
+    first, off = round(span.start_s * rate), namer.thresholds[label]["off"]
+    a, z = max(0, int(start * rate) - first - 1), max(0, int(np.ceil(end * rate)) - first + 1)
+    stretches = bridge(hysteresis(trace[a:z], off, off), GAP_S.get(label, DEFAULT_GAP_S) * rate)
+    edges = [((first + a + b) / rate, (first + a + c) / rate) for b, c in stretches]
+    pieces = [(start if start >= b - SNAP_S else b, end if end <= c + SNAP_S else c, row) for b, c in edges]
+    return [(s, e, row) for s, e, row in pieces if e - s > 1 / rate] or [piece]
 
 
 def _calls(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> list[Call]:
@@ -210,17 +228,15 @@ def _call(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> Call:
     boxes = span.regions.boxes[rows]
     start_s, end_s = min(p[0] for p in pieces), max(p[1] for p in pieces)
     low_hz, high_hz = _bounds(boxes, start_s, end_s, span, namer.profile)
-    return Call(float(start_s), float(end_s), low_hz, high_hz, (label,), rows, _count(pieces, span.regions.boxes))
+    return Call(float(start_s), float(end_s), low_hz, high_hz, (label,), rows, 1 if label in TRAINS else _count(pieces))
 
 
-def _count(pieces: list[tuple], boxes: np.ndarray) -> int:
-    """Separate calls among regions: those that overlap in time are parts of one; each has as many as its regions say follow each other."""
-    count, reach, parts = 0, -np.inf, 0
-    for start, end, row in sorted(pieces):
-        if start > reach:
-            count, parts = count + parts, 0
-        parts, reach = max(parts, int(max(boxes["n_parts"][row], 1)) if boxes["band"][row] != CREST else 1), max(reach, end)
-    return count + parts
+def _count(pieces: list[tuple]) -> int:
+    """Separate calls among regions: those that overlap in time are parts of one."""
+    count, reach = 0, -np.inf
+    for start, end, _ in sorted(pieces):
+        count, reach = count + (start > reach), max(reach, end)
+    return count
 
 
 def _without_region(label: str, span: Span, namer: Namer, start_s: float, end_s: float) -> Call:

@@ -43,7 +43,7 @@ class Joiner:
         self.by_window = [k for k, label in enumerate(profile.labels) if when is not None and label not in when]
         limits = {label: thresholds[label]["window"] for label in (profile.labels[k] for k in self.by_window)}
         of_moments = thresholds | {label: thresholds[label] | {"on": limit, "off": limit} for label, limit in limits.items()}
-        self.namer = Namer(profile, of_moments, recording.nyquist_hz, getattr(model, "regions", None))
+        self.namer = Namer(profile, of_moments, recording.nyquist_hz, getattr(model, "regions", None), profile.labels if when is None else when)
         self.detector: RoiDetector | None = None
         self.spans: SpanCutter | None = None
         self.coarse_rate_hz = profile.frame_rate_hz / COARSE_FRAMES

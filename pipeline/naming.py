@@ -25,11 +25,12 @@ class Namer:
     ----------
     labels : call labels, the order of its answers. shown : those that this recording can show and that have thresholds.
     head : the model's region head, or None.
+    moments : labels of which the trace tells when, so that it can part what has grown into one region.
     limits : (labels,) probability from which a region carries a label; inf where it is not shown.
     """
 
-    def __init__(self, profile: Profile, thresholds: dict, nyquist_hz: float, head=None):
-        self.profile, self.thresholds, self.nyquist_hz, self.head = profile, thresholds, nyquist_hz, head
+    def __init__(self, profile: Profile, thresholds: dict, nyquist_hz: float, head=None, moments: tuple = ()):
+        self.profile, self.thresholds, self.nyquist_hz, self.head, self.moments = profile, thresholds, nyquist_hz, head, moments
         self.labels = call_labels(profile)
         self.shown = [label for label in self.labels if label in thresholds and profile.observable(label, nyquist_hz)]
         key = "region" if head else "on"

@@ -48,7 +48,9 @@ LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s
 
 def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
     """The frame with exactly these columns and types, in this order; works on an empty frame."""
-    frame = frame.reindex(columns=list(types))
+    empty = {"bool": False, "int16": 0, "str": ""}  # of what an older table has not
+    new = {name: empty[kind] for name, kind in types.items() if kind in empty and len(frame) and (name not in frame or frame[name].isna().all())}
+    frame = frame.assign(**new).reindex(columns=list(types))
     other = {column: types[column] for column, kind in zip(types, frame.dtypes) if str(kind) != types[column]}  # to convert a column takes longer than to look
     times = {column: pd.to_datetime(frame[column], utc=True) for column, kind in other.items() if kind == UTC}  # a column of NaT has no zone yet
     return frame.assign(**times).astype(other)

@@ -43,12 +43,12 @@ def span(seconds: float, psd: float = 1e5, **stretches) -> Span:
     return Span(0.0, trace, RATE_HZ, coarse, coarse.copy(), RATE_HZ, np.full((1, PROFILE.n_bands), psd, np.float32), Regions.none(4))
 
 
-def of_head(a_span: Span, *regions, thresholds=THRESHOLDS, nyquist_hz: float = NYQUIST_HZ, **changes) -> pd.DataFrame:
+def of_head(a_span: Span, *regions, thresholds=THRESHOLDS, nyquist_hz: float = NYQUIST_HZ, moments=(), **changes) -> pd.DataFrame:
     """Events where regions are (start_s, end_s, low_hz, high_hz, "LABEL+LABEL"[, band]), named by a region head."""
     named = np.array([[label in region[4].split("+") for label in CALLS] for region in regions], bool).reshape(-1, 4)
     rows = boxes(*((*region[:4], *region[5:]) for region in regions), **changes)
     a_span.regions = Regions(rows, np.where(named, 0.9, 0.1).astype(np.float32), named, np.zeros(len(rows), bool))
-    return build_events(a_span, Namer(PROFILE, thresholds, nyquist_hz, HEAD))
+    return build_events(a_span, Namer(PROFILE, thresholds, nyquist_hz, HEAD, moments))
 
 
 def of_trace(a_span: Span, *rows, nyquist_hz: float = NYQUIST_HZ, thresholds=THRESHOLDS) -> pd.DataFrame:
@@ -128,9 +128,19 @@ def test_no_event_is_longer_than_its_label_can_be():
 
 def test_calls_that_follow_each_other_are_counted_and_parts_of_one_are_not():
     train = of_head(span(9), (1.0, 2.0, 30000, 60000, "ECHO"), (2.2, 3.0, 30000, 60000, "ECHO"))
-    assert train["n_calls"].tolist() == [2]
+    assert train["n_calls"].tolist() == [1]  # one train that pauses
+    pair = of_head(span(9), (1.0, 2.0, 5000, 9000, "Whistle"), (2.05, 3.0, 5000, 9000, "Whistle"))
+    assert pair["n_calls"].tolist() == [2] and bounds(pair) == [(1.0, 3.0, "Whistle")]
     both_bands = of_head(span(9), (1.0, 2.0, 1000, 21000, "BBPC"), (1.0, 1.9, 22500, 60000, "BBPC"))
     assert both_bands["n_calls"].tolist() == [1] and bounds(both_bands) == [(1.0, 2.0, "BBPC")]
+
+
+def test_the_trace_parts_calls_that_have_grown_into_one_region():
+    a_span = span(9, HFPC=[(1.0, 1.5, 0.9), (3.0, 3.5, 0.6)], BBPC=[(2.0, 2.5, 0.9)])
+    region = (0.95, 3.6, 30000, 60000, "HFPC+BBPC")
+    assert bounds(of_head(a_span, region, moments=LABELS)) == [(0.95, 1.5, "HFPC"), (2.0, 2.5, "BBPC"), (3.0, 3.6, "HFPC")]
+    assert bounds(of_head(a_span, region)) == [(0.95, 3.6, "HFPC+BBPC")]  # a model that tells no moments
+    assert bounds(of_head(span(9), region, moments=LABELS)) == [(0.95, 3.6, "HFPC+BBPC")]  # the head is surer than the trace
 
 
 def test_a_cut_falls_into_the_widest_gap():

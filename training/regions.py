@@ -33,7 +33,7 @@ from training.thresholds import best_threshold, platt
 HIDDEN, EPOCHS, BATCH, RATE, DECAY, PATIENCE, DROPOUT = 32, 60, 256, 2e-3, 1e-3, 10, 0.15
 MOST_FALSE = 4.0            # regions of a label an hour in which nobody calls
 LOWER_NYQUIST_HZ = (24_000.0, 48_000.0)
-TIME_SHARE, BAND_SHARE, TOUCH = 0.5, 0.3, 0.15
+TIME_SHARE, BAND_SHARE, TONAL_SHARE, TOUCH = 0.5, 0.3, 0.6, 0.15
 OFFSET_DB = 60.0            # pictures of contrast have their background at 0 dB; the detector takes what is far below it for no data
 FAR_SHARE, FAR_MARGIN = 0.999, 1.25
 
@@ -82,7 +82,7 @@ def regions_of(model: SavedModel, picture_db: np.ndarray, nyquist_hz: float, win
 def region_targets(boxes: np.ndarray, calls: pd.DataFrame, profile: Profile, nyquist_hz: float, unknown: tuple = ()) -> np.ndarray:
     """(regions, labels): 1 where an audible call of the label is what the region shows, NaN where one only touches it, is too faint, or nobody knows; else 0.
 
-    A call is what a region shows if they share half of the shorter in time, and BAND_SHARE of the bands of both together, as far as the region's ROI band shows the call (for click trains: of the shorter).
+    A call is what a region shows if they share half of the shorter in time, and BAND_SHARE of the bands of both together, as far as the region's ROI band shows the call (for click trains: of the shorter; for whistles: of the region's, for each harmonic may be a region of its own).
     """
     labels, corners = call_labels(profile), np.concatenate([profile.band_low_hz, profile.band_high_hz[-1:]])
 
@@ -96,7 +96,7 @@ def region_targets(boxes: np.ndarray, calls: pd.DataFrame, profile: Profile, nyq
             limits[RIDGE] = limits[knobs["name"]]
     low, high = scale(boxes["low_hz"]), scale(boxes["high_hz"])
     search = np.array([limits.get(str(name), (0.0, np.inf)) for name in boxes["band"]]).reshape(-1, 2)
-    is_train = boxes["band"] == CREST
+    is_train, tonal = boxes["band"] == CREST, profile.heads.get("whistle", ())
     for k, label in enumerate(labels):
         if not profile.observable(label, nyquist_hz) or label in unknown:
             target[:, k] = np.nan
@@ -108,8 +108,9 @@ def region_targets(boxes: np.ndarray, calls: pd.DataFrame, profile: Profile, nyq
             in_time = shared_s / np.minimum(boxes["end_s"] - boxes["start_s"], max(call.end_s - call.start_s, 1e-3))
             shared = np.minimum(high, z) - np.maximum(low, a)
             of_both = np.where(is_train, np.minimum(high - low, z - a), np.maximum(high, z) - np.minimum(low, a))
+            of_both = high - low if label in tonal else of_both  # its harmonics are regions of their own
             in_band = shared / np.maximum(of_both, 1.0)
-            shows = (in_time >= TIME_SHARE) & (in_band >= BAND_SHARE)
+            shows = (in_time >= TIME_SHARE) & (in_band >= (TONAL_SHARE if label in tonal else BAND_SHARE))
             touches = (in_time >= TOUCH) & (shared > 0) & (in_band >= TOUCH)
             column = target[:, k]
             if bool(call.audible) and profile.observable(label, nyquist_hz):
