@@ -1,4 +1,5 @@
 """A Dask scheduler and worker that open no HTTP server: theirs tells everybody who asks, and nobody here does."""
+
 from __future__ import annotations
 
 from distributed import Scheduler, Worker

@@ -5,6 +5,7 @@ a recording is worked on in a thread of its own; when its time is up, the thread
 for. Python's own code stops at once; a call of the system that never returns keeps its thread, which ends with the
 process. Whoever waits goes on with the next recording.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -13,12 +14,12 @@ import sys
 import threading
 import time
 
-LEAST_S = 3600.0        # for any recording, and ...
-S_PER_BYTE = 4e-6       # ... so much more: 1.5 times as long as 16-bit sound at 192 kHz lasts
-LOOK_S = 1.0            # between two looks: a wait without end would not be broken by Ctrl-C on Windows
-LOOK_AT_MOST_S = 60.0   # at a header, before it is a recording's turn; then its own limit holds
-STOP_S = 2.0            # until a thread that is told to stop has done so
-IMPORT_S = 10.0         # that it may take to get an import over with
+LEAST_S = 3600.0  # for any recording, and ...
+S_PER_BYTE = 4e-6  # ... so much more: 1.5 times as long as 16-bit sound at 192 kHz lasts
+LOOK_S = 1.0  # between two looks: a wait without end would not be broken by Ctrl-C on Windows
+LOOK_AT_MOST_S = 60.0  # at a header, before it is a recording's turn; then its own limit holds
+STOP_S = 2.0  # until a thread that is told to stop has done so
+IMPORT_S = 10.0  # that it may take to get an import over with
 
 
 class TookTooLong(Exception):
@@ -90,7 +91,9 @@ def _stop(thread: threading.Thread) -> None:
     while _imports(thread) and time.monotonic() < until:
         thread.join(0.05)
     if not _imports(thread):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop)
+        )
         thread.join(STOP_S)
 
 

@@ -3,6 +3,7 @@
 A web folder is its pages' links, which may lead anywhere, be dead, or be made up as they are asked for. What leads out of
 the folder is left out, and what cannot be had is a fault of its own: the others are listed.
 """
+
 from __future__ import annotations
 
 import re
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from spectrogram.addresses import one_line
 
-LOOKS_AT_ONCE = 16                  # a web server tells sizes one by one
+LOOKS_AT_ONCE = 16  # a web server tells sizes one by one
 MOST_PAGES, MOST_DEEP = 20_000, 30  # of a web folder
 
 
@@ -39,6 +40,7 @@ def files_below(fs, root: str, say: Callable[[str], None] = print) -> dict[str, 
 
 def look_at(fs, paths: Iterable[str]) -> list[dict]:
     """What the server says of each file; nothing of one that it refuses, which is said when it is fetched."""
+
     def look(path: str) -> dict:
         try:
             return fs.info(path)
@@ -56,11 +58,11 @@ def name_below(root: str, path: str) -> str:
     ('RDL/a b.wav', '')
     """
     if not path.startswith("http"):
-        return path[len(root):].lstrip("/")
+        return path[len(root) :].lstrip("/")
     name, folder = unquote(urlsplit(path).path), unquote(urlsplit(root).path).rstrip("/") + "/"
     if not name.startswith(folder) or "://" in name or ".." in re.split(r"[/\\]", name):
         return ""
-    return name[len(folder):].lstrip("/")
+    return name[len(folder) :].lstrip("/")
 
 
 def without_query(path: str) -> str:
@@ -73,7 +75,9 @@ def _web_folder(fs, root: str, say: Callable[[str], None]) -> dict[str, dict]:
     found, seen, waiting, pages = {}, {root}, [(root, 0)], 0
     while waiting:
         if (pages := pages + 1) > MOST_PAGES:
-            say(f"{root}: more than {MOST_PAGES} folders; what lies in the others is left out, give one of them")
+            say(
+                f"{root}: more than {MOST_PAGES} folders; what lies in the others is left out, give one of them"
+            )
             break
         page, depth = waiting.pop()
         try:

@@ -1,4 +1,5 @@
 """Disks and desks of labs: drives without locks, spreadsheets that run formulas, terminals that obey control bytes, logs and names of any size and kind."""
+
 import errno
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def without_locks(request, monkeypatch):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.usefixtures("without_locks")
-def test_a_run_on_a_drive_without_locks_says_so_once_and_gives_the_same_tables(tmp_path, capsys, monkeypatch):
+def test_a_run_on_a_drive_without_locks_says_so_once_and_gives_the_same_tables(
+    tmp_path, capsys, monkeypatch
+):
     for name in (NAME, GOOD):
         write(tmp_path / "in" / name, scene(6, 8000), 8000)
     run(tmp_path / "in", tmp_path / "out")
@@ -61,7 +64,10 @@ def test_a_run_on_a_drive_without_locks_says_so_once_and_gives_the_same_tables(t
     run(tmp_path / "in", tmp_path / "other")
     assert "knows no locks" not in capsys.readouterr().out
     for table in TABLES:
-        pd.testing.assert_frame_equal(*(pd.read_parquet(tmp_path / x / f"{table}.parquet") for x in ("out", "other")), obj=table)
+        pd.testing.assert_frame_equal(
+            *(pd.read_parquet(tmp_path / x / f"{table}.parquet") for x in ("out", "other")),
+            obj=table,
+        )
 
 
 @pytest.mark.usefixtures("without_locks")
@@ -80,7 +86,9 @@ def test_a_soft_claim_is_one_processs_until_it_is_given_back(tmp_path):
 def test_a_soft_claim_of_a_process_that_was_killed_is_taken_over(tmp_path):
     code = "import os, sys\nfrom filelock import SoftFileLock\nlock = SoftFileLock(sys.argv[1])\nlock.acquire()\nos._exit(9)"
     for key in ("a", "b"):
-        assert subprocess.run([sys.executable, "-c", code, tmp_path / f"{key}.claim"]).returncode == 9
+        assert (
+            subprocess.run([sys.executable, "-c", code, tmp_path / f"{key}.claim"]).returncode == 9
+        )
     claims = Claims(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2 and claims.take("a")
     claims.free_all()  # clears away what nobody took again, too
@@ -88,7 +96,9 @@ def test_a_soft_claim_of_a_process_that_was_killed_is_taken_over(tmp_path):
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_who_waits_for_a_soft_claim_does_the_recording_when_it_is_free(tmp_path, monkeypatch, capsys):
+def test_who_waits_for_a_soft_claim_does_the_recording_when_it_is_free(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(pipeline.archive, "LOOK_S", 0.05)
     write(tmp_path / "in" / NAME, scene(6, 8000), 8000)
     run(tmp_path / "in", tmp_path / "alone")
@@ -102,11 +112,24 @@ def test_who_waits_for_a_soft_claim_does_the_recording_when_it_is_free(tmp_path,
     assert "another run works on 1 of the recordings" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number, mend", [(errno.ENOSPC, "free disk space"), (errno.EROFS, "make the disk writable"), (errno.EACCES, "allow writing there"),
-                                          (errno.EDQUOT, "quota"), (errno.EIO, "check the disk and its connection"), (errno.ESTALE, "check the disk and its connection")])
+@pytest.mark.parametrize(
+    "number, mend",
+    [
+        (errno.ENOSPC, "free disk space"),
+        (errno.EROFS, "make the disk writable"),
+        (errno.EACCES, "allow writing there"),
+        (errno.EDQUOT, "quota"),
+        (errno.EIO, "check the disk and its connection"),
+        (errno.ESTALE, "check the disk and its connection"),
+    ],
+)
 def test_what_to_do_fits_what_is_wrong(number, mend):
     line = str(cannot_write(Path("out/events.parquet"), OSError(number, "its own words")))
-    assert line.startswith("out/events.parquet: cannot be written (its own words); ") and mend in line and line.endswith("finished recordings are kept")
+    assert (
+        line.startswith("out/events.parquet: cannot be written (its own words); ")
+        and mend in line
+        and line.endswith("finished recordings are kept")
+    )
     assert (number in (errno.ENOSPC, errno.EDQUOT)) == ("disk space" in line)
 
 
@@ -115,24 +138,50 @@ def test_what_to_do_fits_what_is_wrong(number, mend):
 FORMULAS = ["=1+1.wav", "+1.wav", "-2+3.wav", "@SUM(1).wav", "\tx.wav"]
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_a_text_in_every_csv_and_itself_in_the_tables(tmp_path):
+def test_a_cell_that_a_spreadsheet_would_run_is_a_text_in_every_csv_and_itself_in_the_tables(
+    tmp_path,
+):
     names = FORMULAS if sys.platform != "win32" else FORMULAS[:4]
     for name in names:
         write(tmp_path / "in" / name, scene(6, 8000), 8000)
     run(tmp_path / "in", tmp_path / "out", csv=True)
     for table in TABLES:
-        frame, text = pd.read_parquet(tmp_path / "out" / f"{table}.parquet"), pd.read_csv(tmp_path / "out" / f"{table}.csv")
-        assert set(frame["recording"]) == set(names) and set(text["recording"]) == {f"'{name}" for name in names}
-    events, effort = (pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in ("events", "effort"))
+        frame, text = (
+            pd.read_parquet(tmp_path / "out" / f"{table}.parquet"),
+            pd.read_csv(tmp_path / "out" / f"{table}.csv"),
+        )
+        assert set(frame["recording"]) == set(names) and set(text["recording"]) == {
+            f"'{name}" for name in names
+        }
+    events, effort = (
+        pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in ("events", "effort")
+    )
     result = run_pipeline_single_audio(tmp_path / "in" / names[0], ToyModel())
     to_csv(events, tmp_path / "more" / "all.csv")
-    to_darwin_core(events, effort.assign(start_utc=pd.Timestamp("2022-07-16", tz="UTC")), tmp_path / "more", dataset="=BSM")
-    run_pipeline_single_audio(tmp_path / "in" / names[0], ToyModel()).save(tmp_path / "more", csv=True)
+    to_darwin_core(
+        events,
+        effort.assign(start_utc=pd.Timestamp("2022-07-16", tz="UTC")),
+        tmp_path / "more",
+        dataset="=BSM",
+    )
+    run_pipeline_single_audio(tmp_path / "in" / names[0], ToyModel()).save(
+        tmp_path / "more", csv=True
+    )
     files = list((tmp_path / "more").glob("*.csv"))
     assert len(files) == 1 + 2 + len(TABLES)
     for path in files:
-        for cells in pd.read_csv(path, dtype=str, keep_default_na=False).select_dtypes(["str", "object"]).to_numpy():
-            assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t")) or cell.startswith("-") and not is_number(cell)], path
+        for cells in (
+            pd.read_csv(path, dtype=str, keep_default_na=False)
+            .select_dtypes(["str", "object"])
+            .to_numpy()
+        ):
+            assert not [
+                cell
+                for cell in cells
+                if cell.startswith(("=", "+", "@", "\t"))
+                or cell.startswith("-")
+                and not is_number(cell)
+            ], path
 
 
 def is_number(text: str) -> bool:
@@ -144,24 +193,39 @@ def is_number(text: str) -> bool:
 
 
 def test_numbers_and_other_texts_stay_as_they_are():
-    frame = pd.DataFrame({"recording": ["a=b.wav", "'quoted", None], "low_hz": [-1.5, 0, 2], "n": [-1, 2, 3]})
+    frame = pd.DataFrame(
+        {"recording": ["a=b.wav", "'quoted", None], "low_hz": [-1.5, 0, 2], "n": [-1, 2, 3]}
+    )
     pd.testing.assert_frame_equal(defused(frame), frame)
 
 
 def test_names_copied_from_our_csv_are_found_again(tmp_path):
-    (tmp_path / "o.csv").write_text("file,serial\n'=1+1.wav,6872\n'quoted.wav,5725\n", encoding="utf-8")
+    (tmp_path / "o.csv").write_text(
+        "file,serial\n'=1+1.wav,6872\n'quoted.wav,5725\n", encoding="utf-8"
+    )
     given = read_overrides(tmp_path / "o.csv")
-    assert given_for(given, "=1+1.wav") == {"serial": "6872"} and given_for(given, "'quoted.wav") == {"serial": "5725"}
+    assert given_for(given, "=1+1.wav") == {"serial": "6872"} and given_for(
+        given, "'quoted.wav"
+    ) == {"serial": "5725"}
 
 
 # ------------------------------------------------------------------------------------------------------------ terminals
 
 
-CONTROL = ["\x1b[31mred.wav", "\x07bell.wav", "new\nline.wav", "\u202egnp.wav", "\x9bcsi.wav", "zero\u200bwidth.wav"]
+CONTROL = [
+    "\x1b[31mred.wav",
+    "\x07bell.wav",
+    "new\nline.wav",
+    "\u202egnp.wav",
+    "\x9bcsi.wav",
+    "zero\u200bwidth.wav",
+]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names on Windows hold no control bytes")
-def test_control_bytes_in_names_never_reach_the_terminal_and_the_tables_keep_the_names(tmp_path, capsys, monkeypatch):
+def test_control_bytes_in_names_never_reach_the_terminal_and_the_tables_keep_the_names(
+    tmp_path, capsys, monkeypatch
+):
     for name in CONTROL:
         write(tmp_path / "in" / name, noise(1, 8000), 8000)
         (tmp_path / "in" / f"bad{name}").write_bytes(b"no sound" * 9)
@@ -169,12 +233,21 @@ def test_control_bytes_in_names_never_reach_the_terminal_and_the_tables_keep_the
     monkeypatch.setattr("pipeline.single.load", lambda *args: ToyModel())
     monkeypatch.setattr("pipeline.multi.load", lambda *args: ToyModel())
     assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]) == 0
-    assert main([str(tmp_path / "in" / "none\x1b[31m"), str(tmp_path / "out"), "--workers", "1"]) == 2
+    assert (
+        main([str(tmp_path / "in" / "none\x1b[31m"), str(tmp_path / "out"), "--workers", "1"]) == 2
+    )
     said = capsys.readouterr()
     lines = said.out.splitlines() + said.err.replace("\r", "\n").splitlines()  # the bar's own
-    assert all(line.isprintable() for line in lines) and len([line for line in lines if "red.wav: " in line]) == 2 and "\\x1b[31mred.wav" in said.out
+    assert (
+        all(line.isprintable() for line in lines)
+        and len([line for line in lines if "red.wav: " in line]) == 2
+        and "\\x1b[31mred.wav" in said.out
+    )
     effort = pd.read_parquet(tmp_path / "out" / "effort.parquet")
-    assert set(effort["recording"]) == {*CONTROL, *(f"bad{name}" for name in CONTROL)} and effort["reason"].map(str.isprintable).all()
+    assert (
+        set(effort["recording"]) == {*CONTROL, *(f"bad{name}" for name in CONTROL)}
+        and effort["reason"].map(str.isprintable).all()
+    )
 
 
 @pytest.mark.parametrize("line", ["Été 2022, carte n°1: 12 µPa², 50 % ✓ 日本", "a  b"])
@@ -196,5 +269,11 @@ def test_a_log_too_large_to_be_one_is_not_fetched_or_believed(tmp_path):
 
 
 def test_digits_that_are_none_are_letters_in_the_order_of_names():
-    effort = pd.DataFrame({"recording": ["1²2.wav", "1³1.wav", "٣٤٥٦.220716021453.wav"], "start_utc": pd.Timestamp("2022-07-16", tz="UTC"), "duration_s": 5.0})
+    effort = pd.DataFrame(
+        {
+            "recording": ["1²2.wav", "1³1.wav", "٣٤٥٦.220716021453.wav"],
+            "start_utc": pd.Timestamp("2022-07-16", tz="UTC"),
+            "duration_s": 5.0,
+        }
+    )
     assert isinstance(clock_jumps(effort), pd.DataFrame)
