@@ -18,17 +18,26 @@ What lies on disk, and what it means:
 - `.env` is made once from `.env.example` and then belongs to the user; only its PROJECT_ROOT line is kept true.
 """
 import argparse
+import csv
 import hashlib
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
+import zipfile
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
 UNFINISHED = "unfinished"
+PARTS_ASKED = 100  # of a folder's recordings, to see whose they are
+LOOK_S = 0.2
 CACHES = ("__pycache__", ".pytest_cache", ".ipynb_checkpoints", "lightning_logs")
 
 
@@ -162,12 +171,122 @@ def notebook_command(python, notebook, executed, parameters):
     return command
 
 
+def other_sound(output, audio):
+    """Where the recordings lay whose results `output` holds; None where it holds none, or those of `audio`."""
+    place = None
+    for part in sorted((output / "parts").glob("*.zip"))[:PARTS_ASKED]:
+        try:
+            with zipfile.ZipFile(str(part)) as archive:
+                place = Path(json.loads(archive.comment.decode("utf-8") or "{}")["where"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
+            continue  # damaged: the run makes it anew
+        if audio == place or audio in place.parents:
+            return None
+    return place and place.parent
+
+
+def in_use(output):
+    """Whether a run is at work in the folder: its claims are locked, or its process lives. Where that cannot be asked, nobody knows: False."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which lets nobody move a folder with open files
+        return False
+    for path in (output / "parts" / "claims").glob("*.lock"):
+        try:
+            with open(str(path), "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
+    for path in (output / "parts" / "claims").glob("*.claim"):  # on a disk that knows no locks
+        try:
+            process, machine = path.read_text(encoding="utf-8").split()[:2]
+            if machine == socket.gethostname():
+                os.kill(int(process), 0)
+            return True
+        except (OSError, ValueError):  # of a run that was killed, or just freed
+            continue
+    return False
+
+
+def make_room(output, audio, default):
+    """See that results of other sound are not mixed with those of `audio`: the default folder's are moved aside, another folder's refused.
+
+    Returns where they were moved to, or None.
+    """
+    other = other_sound(output, audio)
+    if other is None:
+        return None
+    if not default:
+        raise Fault("{}: holds results of other sound ({}). Give OUTPUT another folder.".format(output, other))
+    if in_use(output):
+        raise Fault("{}: a run on other sound ({}) is at work there. Let it end, or give OUTPUT another folder.".format(output, other))
+    aside = output.with_name("{}-{:%Y%m%d-%H%M%S}".format(output.name, datetime.now()))
+    try:
+        output.rename(aside)
+    except OSError as error:
+        raise Fault("{}: holds results of other sound ({}), and cannot be moved aside ({}). Give OUTPUT another folder.".format(output, other, error))
+    print("The results of other sound ({}) that stood in {} are now in {}".format(other, output, aside))
+    return aside
+
+
+class Screen:
+    """A file that stands for the screen where a program's words would be lost in a notebook: what is written to it is shown."""
+
+    def __init__(self):
+        handle, name = tempfile.mkstemp(prefix="sea_canary_screen_")
+        os.close(handle)
+        self.path, self.ended = Path(name), threading.Event()
+        self.thread = threading.Thread(target=self.show)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+        try:
+            self.path.unlink()
+        except OSError:
+            pass
+
+    def show(self):
+        with open(str(self.path), "r", encoding="utf-8", errors="replace", newline="") as file:
+            last = False
+            while not last:
+                last = self.ended.wait(LOOK_S)
+                sys.stderr.write(file.read())
+                sys.stderr.flush()
+
+
+def found(output):
+    """How many events in how many recordings a run's tables hold, in words."""
+    def rows(table):
+        with open(str(output / (table + ".csv")), encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
+
+    try:
+        statuses = list({row["recording"]: row["status"] for row in rows("effort")}.values())
+        named = [row["recording"] for row in rows("events")]
+    except (OSError, KeyError, csv.Error):
+        return "Done"
+    failed = statuses.count("failed")
+    return "{} events in {} of {} recordings{}".format(len(named), len(set(named)), len(statuses), " ({} failed)".format(failed) if failed else "")
+
+
 def run_notebook(audio, output, profile):
-    """Execute run.ipynb into the output folder, make an HTML page of it, and say where both are."""
+    """Execute run.ipynb into the output folder, make an HTML page of it, and say what was found and where it is."""
+    if "://" in str(audio or ""):
+        raise Fault("AUDIO takes a recording or a folder on this machine. For an address: {} -m pipeline ADDRESS OUTPUT"
+                    .format(os.path.relpath(str(venv_python(ROOT)))))
     audio = Path(audio).expanduser().resolve() if audio else None
     if audio is not None and not audio.exists():
         raise Fault("{}: no such file or folder. Give AUDIO a recording or a folder of recordings.".format(audio))
+    default = not output
     output = Path(output).expanduser().resolve() if output else ROOT / "output"
+    make_room(output, audio or ROOT / "data" / "demonstration", default)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,12 +296,15 @@ def run_notebook(audio, output, profile):
     executed = output / "run.ipynb"
     command = notebook_command(venv_python(ROOT), ROOT / "run.ipynb", executed,
                                {"audio": audio, "output": output, "profile": profile or None})
-    code = run(command, env=own_kernel_environment())
+    command += ["--no-progress-bar", "--log-level", "ERROR"]  # it counts cells: one of them is the whole run
+    print("Working on {} ...".format(audio or "a simulated deployment"))
+    with Screen() as screen:
+        code = run(command, env=dict(own_kernel_environment(), SEA_CANARY_SCREEN=str(screen.path)))
     if code != 0:
         print("The notebook stopped early. How far it came, and why it stopped: {}".format(executed))
         return code
     code = run([venv_python(ROOT), "-m", "nbconvert", "--log-level", "WARN", "--to", "html", executed])
-    print("\nNotebook   {}\nAs a page  {}\nTables     {}".format(executed, executed.with_suffix(".html"), output))
+    print("{}; the page is {}, the tables lie beside it".format(found(output), executed.with_suffix(".html")))
     return code
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from ROI.detector import explain
 from ROI.plots import plot_steps
 from spectrogram.explore import live
+from spectrogram.units import DENSITY
 
 SLIDERS = {  # knob: lowest, highest, step
     "seed_db": (2.0, 20.0, 0.5), "grow_db": (1.0, 12.0, 0.5), "max_gap_s": (0.0, 1.0, 0.02),
@@ -20,7 +21,7 @@ def with_knobs(profile, band, **changes):
     return dataclasses.replace(profile, roi_bands=tuple(knobs | changes if knobs["name"] == band else knobs for knobs in profile.roi_bands))
 
 
-def turn_knobs(picture_db, profile, band, start_s=0.0, end_s=None, interactive=None):
+def turn_knobs(picture_db, profile, band, start_s=0.0, end_s=None, interactive=None, unit=DENSITY):
     """Show the detector's steps for some seconds of a picture, with a slider for each knob of one ROI band.
 
     Parameters
@@ -29,6 +30,7 @@ def turn_knobs(picture_db, profile, band, start_s=0.0, end_s=None, interactive=N
     band : name of the ROI band whose knobs move
     start_s, end_s : what is shown
     interactive : sliders or a still picture; None: sliders in JupyterLab
+    unit : of the picture's levels (`spectrogram.units.unit_of`)
 
     Returns
     -------
@@ -37,7 +39,7 @@ def turn_knobs(picture_db, profile, band, start_s=0.0, end_s=None, interactive=N
     import matplotlib.pyplot as plt
 
     if not (live() if interactive is None else interactive):
-        return plot_steps(_axes(plt), explain(picture_db, profile), start_s, end_s, SHOWN)
+        return plot_steps(_axes(plt), explain(picture_db, profile), start_s, end_s, SHOWN, unit)
 
     import ipywidgets as widgets
     from IPython.display import display
@@ -45,7 +47,7 @@ def turn_knobs(picture_db, profile, band, start_s=0.0, end_s=None, interactive=N
     def draw(**knobs):
         knobs["grow_db"] = min(knobs["grow_db"], knobs["seed_db"])
         steps = explain(picture_db, with_knobs(profile, band, **knobs))
-        plot_steps(_axes(plt), steps, start_s, end_s, SHOWN)
+        plot_steps(_axes(plt), steps, start_s, end_s, SHOWN, unit)
         print(f"{(steps.boxes.band == band).sum()} boxes in {len(picture_db) / profile.frame_rate_hz:.0f} s")
         plt.show()
 

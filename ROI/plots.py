@@ -5,7 +5,8 @@ Axes are seconds and kHz. Every function takes data and an `ax` (or several), dr
 
 import numpy as np
 
-from spectrogram.plots import DENSITY, colour_range
+from spectrogram.plots import colour_range
+from spectrogram.units import DENSITY, mark
 
 COLOURS = {"low": "#ffb000", "high": "#35d0ff", "tonal": "#7fe07f", "crest": "#ff7fbf"}  # told apart on dark pictures, also by the colour-blind
 OTHER = "#ffffff"
@@ -67,7 +68,7 @@ def plot_bands(ax, values, profile, start_s=0.0, label=None, names=None, highest
     return ax
 
 
-def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
+def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS, unit=DENSITY):
     """Draw the steps of `ROI.explain`, one on each axis, for some seconds of the picture.
 
     Parameters
@@ -76,6 +77,7 @@ def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
     steps : Steps
     which : of "picture" (with boxes), "background", "excess", "mask" (dark: above the grow threshold, bright: above the seed threshold), "boxes" (the cells
         that were kept, and their boxes)
+    unit : of the picture's levels (`spectrogram.units.unit_of`); what is not calibrated is marked
     """
     rate = steps.profile.frame_rate_hz
     first, last = int(start_s * rate), len(steps.picture_db) if end_s is None else min(int(end_s * rate), len(steps.picture_db))
@@ -83,8 +85,8 @@ def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
     low_db, high_db = colour_range(steps.picture_db[part])
     boxes = steps.boxes[(steps.boxes.end_s > first / rate) & (steps.boxes.start_s < last / rate)]
     drawn = {
-        "picture": (steps.picture_db, "calibrated picture", DENSITY, dict(vmin=low_db, vmax=high_db, cmap="magma")),
-        "background": (steps.background_db, "adaptive background", DENSITY, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "picture": (steps.picture_db, "calibrated picture" if unit == DENSITY else "picture, not calibrated", unit, dict(vmin=low_db, vmax=high_db, cmap="magma")),
+        "background": (steps.background_db, "adaptive background", unit, dict(vmin=low_db, vmax=high_db, cmap="magma")),
         "excess": (steps.smooth_db, "excess over the background, smoothed", "dB", dict(vmin=-3, vmax=15, cmap="viridis")),
         "mask": (steps.mask, "above the grow and the seed threshold", "", dict(vmin=0, vmax=2, cmap="Greys_r", highest=True, names=("below", "grow", "seed"))),
         "boxes": (steps.kept, "regions and their boxes", "", dict(vmin=0, vmax=1.6, cmap="Greys_r", highest=True, names=("no region", "region"))),
@@ -93,6 +95,7 @@ def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
         values, title, label, style = drawn[name]
         plot_bands(ax, values[part], steps.profile, first / rate, label=label, **style)
         ax.set_title(title, loc="left", fontsize=9)
+        mark(ax, unit == DENSITY or label != unit)
         ax.set_xlim(first / rate, max(last, first + 1) / rate)
         if place < len(which) - 1:
             ax.set_xlabel("")
@@ -101,7 +104,7 @@ def plot_steps(axes, steps, start_s=0.0, end_s=None, which=STEPS):
     return axes
 
 
-def plot_band_level(ax, steps, frequency_hz, start_s=0.0, end_s=None):
+def plot_band_level(ax, steps, frequency_hz, start_s=0.0, end_s=None, unit=DENSITY):
     """Draw the level of one band through time, with the background it is compared to and the two thresholds above it.
 
     `frequency_hz` picks the nearest band of an ROI band (one in no ROI band has no background to show).
@@ -119,6 +122,6 @@ def plot_band_level(ax, steps, frequency_hz, start_s=0.0, end_s=None):
         if knobs["low_hz"] <= centre_hz <= knobs["high_hz"]:
             for name, style in (("grow_db", ":"), ("seed_db", "--")):
                 ax.plot(times_s, background_db + knobs[name], color="#d95f02", linestyle=style, linewidth=0.9, label=f"{name} = {knobs[name]:g} above")
-    ax.set(xlabel="time (s)", ylabel=f"{centre_hz / 1e3:.1f} kHz ({DENSITY})", xlim=(times_s[0], times_s[-1]) if len(times_s) else None)
+    ax.set(xlabel="time (s)", ylabel=f"{centre_hz / 1e3:.1f} kHz ({unit})", xlim=(times_s[0], times_s[-1]) if len(times_s) else None)
     ax.legend(loc="upper right", ncols=5, fontsize=8)
     return ax

@@ -1,10 +1,11 @@
-"""`make bench`, or `python -m bench [--minutes 10] [--repeats 3] [--quick] [--no-long]`.
+"""`make bench`, or `python -m bench [--minutes 10] [--repeats 3] [--quick] [--no-long] [--limits]`.
 
 Simulates one 192 kHz recording with calls and boats in it (seed fixed), then times on it, each in a fresh process: reading,
 spectrogram, regions, model, the whole pipeline, and the reference method. Pipeline and reference take turns, so that a
 machine that grows warm or busy slows both; their ratio is the median over the turns. Then two hours of the same sound
 for peak memory, and an archive of many such files with one and with two workers of one core each, beside what two programs
-that know nothing of each other do on the same cores, and from these an estimate for terabytes. On the processor alone, also where there
+that know nothing of each other do on the same cores, and from these an estimate for terabytes. Then where the limits lie (`bench.limits`): many small
+recordings, a long one, 16 channels, 576 kHz; with `--limits` at full size. On the processor alone, also where there
 is a graphics card. Real-time factor: seconds of sound per second of work. Everything is written to output/bench.json too.
 """
 import argparse
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 
 from bench.estimate import estimate
+from bench.limits import measured
 from bench.recordings import LONG_NAME, SHORT_NAME, fill, simulate
 from bench.stages import PARTS
 
@@ -66,7 +68,7 @@ def verdict(what, text, within):
     print(f"{what:<28}{text}   {'within budget' if within else 'OVER BUDGET'}")
 
 
-def run(minutes, repeats, long):
+def run(minutes, repeats, long, full=False):
     """Measure everything, print it, and return it as a dict."""
     folder, sound_s = ROOT / "output" / "bench", minutes * 60.0
     try:
@@ -81,6 +83,8 @@ def run(minutes, repeats, long):
             both = [(workers(path, n, "--apart"), workers(path, n)) for n in (1, 2)]
             result["apart"], result["archive"] = ({str(n): r for n, r in enumerate(rs, 1)} for rs in zip(*both))
             result["two_hours"] = stage("whole", fill(path, folder / LONG_NAME, LONG_MINUTES * 60.0), short)
+            print("  limits ...", flush=True)
+            result["limits"] = list(measured(full=full))
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # gigabytes that anybody can make again
     result["stages"] = parts | {"whole": together(ours), "reference": together(theirs)}
@@ -131,6 +135,9 @@ def show(result):
         growth = result["two_hours"]["peak_mb"] / whole
         verdict("two hours over one file", f"{100 * (growth - 1):+.1f} % memory", growth <= GROWTH_BUDGET)
     verdict("import pipeline", f"{result['import_pipeline_s']:.2f} s", result["import_pipeline_s"] <= IMPORT_BUDGET_S)
+    for limit in result.get("limits", ()):
+        sizes = f"{limit['recordings']} x {limit['sound_s'] / limit['recordings']:.0f} s"
+        print(f"{'limits: ' + limit['case']:<36}{sizes:>14}{limit['times_real_time']:>8} x real time{limit['ms_each']:>12,.0f} ms each{limit['peak_mb']:>8} MB")
     if "archive" in result:
         print("\n" + "\n".join(estimate(result)))
 
@@ -139,12 +146,13 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[2])
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the simulated recording")
     parser.add_argument("--repeats", type=int, default=3, help="turns of pipeline and reference")
-    parser.add_argument("--no-long", action="store_true", help="leave out the archive and the two-hour file (3 GB of disk)")
+    parser.add_argument("--no-long", action="store_true", help="leave out the archive, the two-hour file and the limits (3 GB of disk)")
+    parser.add_argument("--limits", action="store_true", help="the limits at full size: 5,000 recordings, 12 hours, ten minutes of 16 channels (25 GB of disk)")
     parser.add_argument("--quick", action="store_true", help="one minute, one turn, no archive, no two-hour file: does it run at all?")
     options = parser.parse_args()
     if options.quick:
         options.minutes, options.repeats, options.no_long = 1.0, 1, True
-    result = run(options.minutes, options.repeats, not options.no_long)
+    result = run(options.minutes, options.repeats, not options.no_long, options.limits)
     show(result)
     path = ROOT / "output" / "bench.json"
     path.write_text(json.dumps(result, indent=1), encoding="utf-8")

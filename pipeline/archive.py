@@ -6,7 +6,8 @@ On disk, below the output folder:
 - `parts/stretches/`: what was made of stretches of long recordings, until their parts are written (`pipeline.splitting`).
 - `parts/claims/`: who works on what now (`pipeline.claims`).
 - `raven/KEY.Table.1.selections.txt`: a Raven selection table for each recording.
-- `events.parquet`, `windows.parquet`, `levels.parquet`, `effort.parquet`: all parts joined (`pipeline.join`), rewritten at the end of each run.
+- `events.parquet`, `windows.parquet`, `levels.parquet`, `effort.parquet`: all parts joined (`pipeline.join`), rewritten at the end of each run: also
+  those of recordings that are no longer there (`pipeline.earlier`).
 Nothing is written through a link that leads out of the folder, and file names are made from recordings' names so that they cannot.
 """
 from __future__ import annotations
@@ -15,18 +16,22 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.claims import Claims
 from pipeline.drafts import drafts_in
+from pipeline.earlier import EarlierRuns, part_file, raven_file
 from pipeline.fetching import local_name
-from pipeline.fingerprint import footer, what_changed
-from pipeline.join import join_parts
+from pipeline.fingerprint import code_hash, footer, what_changed
+from pipeline.join import PartChanged, join_parts
 from pipeline.overrides import given_for
 from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
+from pipeline.runs import enter
 from pipeline.sources import Source, own_serial
+from pipeline.time_limit import limit_of
 from spectrogram import __version__
 from spectrogram.names import parse_name
 from spectrogram.recording import NO_SERIAL
@@ -43,15 +48,26 @@ class Archive:
     Parameters
     ----------
     settings : channel, level_row_s, denoise (its name). denoise : as the user gave it. overrides : of `read_overrides`. say : prints a line.
+    time_limit_s : how long a recording may take; none: `pipeline.time_limit.limit_of` its size.
+    gone : what becomes of recordings that the input lacks, see `pipeline.earlier`.
+
+    Raises
+    ------
+    OtherSettings
+        where a run with other settings is at work in the folder.
     """
 
-    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None):
+    def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None,
+                 time_limit_s: float | None = None, gone: str | None = None):
         self.folder, self.model, self.thresholds, self.settings, self.clock, self.denoise = folder, model, thresholds, settings, clock, denoise
-        self.overrides, self.raven, self.again, self.say = overrides, raven, again, say
+        self.overrides, self.raven, self.again, self.say, self.time_limit_s = overrides, raven, again, say, time_limit_s
         self.said: Counter = Counter()
         self._redone: set[str] = set()  # keys that `again` asks for and that are done by now
+        self.earlier = EarlierRuns(folder, model.profile, {"thresholds": thresholds, "model_id": model.model_id, "code": code_hash()}, gone, say)
         self._make_folders()
-        self.claims = Claims(folder / "parts" / "claims")
+        self.claims = Claims(folder / "parts" / "claims", say)
+        enter(self.claims, settings | {"model": model.model_id, "profile": model.profile.hash(), "thresholds": thresholds, "code": code_hash(), "clock": str(clock),
+                                       "overrides": overrides})
         self._sweep()
 
     def _make_folders(self) -> None:
@@ -90,19 +106,23 @@ class Archive:
         """A recording with all that decides its tables."""
         given = given_for(self.overrides, source.name)
         start_utc, by_name = parse_name(local_name(source.name), self.clock)
+        start_utc = given.get("start_utc") or start_utc
         serial = given.get("serial") or own_serial(source) or by_name
         known = by_name if "serial" not in given and serial not in HYDROPHONE_SENSITIVITY else serial
-        sensitivity_db, calibrated = (given["sensitivity_db"], True) if "sensitivity_db" in given else HYDROPHONE_SENSITIVITY.get(known)
-        recording = {"start_utc": given.get("start_utc") or start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
+        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, given.get("gain"))
+        if "sensitivity_db" in given:
+            sensitivity_db, calibrated = given["sensitivity_db"], True
+        recording = {"start_utc": start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
                      "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
-        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise)
+        return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise,
+                   time_limit_s=limit_of(source.size, self.time_limit_s))
 
     def part(self, job: Job) -> Path:
-        return self.folder / "parts" / f"{job.key}.zip"
+        return part_file(self.folder, job.key)
 
     def raven_file(self, job: Job) -> Path:
-        return self.folder / "raven" / f"{job.key}.Table.1.selections.txt"
+        return raven_file(self.folder, job.key)
 
     def stretch_file(self, key: str, stretch) -> Path:
         return self.folder / "parts" / "stretches" / f"{key}.stretch-{stretch}.zip"
@@ -119,10 +139,17 @@ class Archive:
         return found.get("fingerprint") == job.fingerprint and (found.get("lasting", True) or job.key in self._redone)
 
     def to_do(self, jobs: list[Job]) -> list[Job]:
-        """Those that are not done; says what is done anew and why, and which failed before."""
+        """Those that are not done; says what is done anew and why, which failed before, and which of earlier runs are not among them.
+
+        Raises
+        ------
+        OtherInput
+            where the folder holds recordings of another input, before anything is done.
+        """
         todo, anew, failed = [], Counter(), 0
         for job in jobs:
             found = read_footer(self.part(job))
+            self.earlier.note(job, found)
             if self.is_done(job, found):
                 failed += "failed" in found
                 self.raven_if_missing(job)
@@ -130,11 +157,18 @@ class Archive:
             todo.append(job)
             if found and not self.again and found.get("fingerprint") != job.fingerprint:
                 anew[what_changed(found, job.made)] += 1
+        self.earlier.check(jobs)
         for why, times in anew.items():
             self.say(f"{times} recordings are done anew: {why} changed since they were done")
         if failed:
             self.say(f"{failed} recordings failed before and have not changed; {self.folder / 'effort.parquet'} names them, --again tries them again")
         return todo
+
+    def look_back(self, jobs: list[Job], root: str) -> None:
+        """As `to_do`, but for a live folder, `root`, which may be empty: only what earlier runs left is looked at."""
+        for job in jobs:
+            self.earlier.note(job, read_footer(self.part(job)))
+        self.earlier.check(jobs, root)
 
     def raven_if_missing(self, job: Job) -> None:
         """Raven tables come also for recordings that were done without."""
@@ -178,9 +212,15 @@ class Archive:
     # -------------------------------------------------------------------------------------------- what comes back
 
     def keep(self, part: Part, job: Job) -> None:
-        """Write a recording's Raven table and then its part, which marks it done; say its faults."""
+        """Write a recording's Raven table and then its part, which marks it done; say its faults. Nothing is written over what was found before in one that
+        has vanished."""
         if part.failed:
             self.say(part.failed)
+            found = read_footer(self.part(job))
+            if job.source.vanished and found and "failed" not in found:
+                self.earlier.vanished.add(job.key)
+                self.claims.free(job.key)
+                return
         for fault in part.faults:
             self.said[fault] += 1
             if self.said[fault] <= SAY_AT_MOST:
@@ -193,8 +233,18 @@ class Archive:
         self._redone.add(job.key)
         self.claims.free(job.key)
 
-    def join(self, jobs: list[Job], csv: bool, tick=lambda: None) -> pd.DataFrame:
-        """Write the final tables; return the summary. Waits while another run writes them."""
+    def join(self, jobs: list[Job], csv: bool, listed: set[str] = frozenset()) -> pd.DataFrame:
+        """Write the final tables; return the summary. Waits while another run writes them.
+
+        Parameters
+        ----------
+        jobs : what was done, now or before. listed : names of what else the input holds.
+
+        Raises
+        ------
+        PartChanged
+            where a part is missing, or was made with other settings meanwhile.
+        """
         for fault, times in self.said.items():
             if times > SAY_AT_MOST:
                 self.say(f"{times - SAY_AT_MOST} more recordings, named in {self.folder / 'effort.parquet'}: {fault}")
@@ -203,9 +253,20 @@ class Archive:
         while not self.claims.take(JOIN):
             time.sleep(LOOK_S)
         try:
-            profile = self.model.profile
-            made = {"model_id": self.model.model_id, "profile": profile.name, "profile_hash": profile.hash(), "thresholds": self.thresholds,
-                    "code_version": __version__, "settings": self.settings, "parts": len(jobs)}
-            return join_parts(self.folder, [(self.part(job), job.fingerprint) for job in jobs], made, profile, csv, tick)
+            return self._joined(jobs, csv, listed)
+        except PartChanged:  # by a run that found a file in a newer state, perhaps
+            return self._joined([self._renewed(job) for job in jobs], csv, listed)
         finally:
             self.claims.free(JOIN)
+
+    def _joined(self, jobs: list[Job], csv: bool, listed: set[str]) -> pd.DataFrame:
+        profile = self.model.profile
+        parts, marks = self.earlier.parts(jobs, listed)
+        made = {"model_id": self.model.model_id, "profile": profile.name, "profile_hash": profile.hash(), "thresholds": self.thresholds,
+                "code_version": __version__, "settings": self.settings, "parts": len(parts)}
+        return join_parts(self.folder, parts, made, profile, csv, marks=marks)
+
+    def _renewed(self, job: Job) -> Job:
+        """The job as another run did it, if only the file had changed."""
+        found = read_footer(self.part(job))
+        return replace(job, made=found) if found and set(what_changed(found, job.made).split(", ")) <= {"the file", "its log"} else job

@@ -2,9 +2,13 @@
 
 `parts/claims/KEY.lock` is locked while somebody works on a recording or writes a table. The lock is the system's: it ends with its process, however that
 ends, and needs no clock. It holds between processes of one machine, and between machines where the network drive knows locks.
+
+Some network drives know none (NFS without lockd, SMB, FUSE). There `KEY.claim`, which holds process and machine, is a claim as long as it exists: of
+processes of this machine, those of the dead are taken over; one that died on another machine leaves its claims, which somebody has to delete.
 """
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +16,17 @@ from pathlib import Path
 from pipeline.drafts import cannot_write
 
 
-class Claims:
-    """This process's claims in a folder; `free_all` at the end, or when the process dies."""
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}  # what a file system without locks answers
 
-    def __init__(self, folder: Path):
-        self.folder, self._held = folder, {}
+
+class Claims:
+    """This process's claims in a folder; `free_all` at the end, or when the process dies.
+
+    `soft`: the file system knows no locks; `say` is told so once.
+    """
+
+    def __init__(self, folder: Path, say=lambda line: None):
+        self.folder, self.say, self.soft, self._held = folder, say, False, {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -30,19 +40,36 @@ class Claims:
         OSError
             where the folder cannot be written.
         """
-        from filelock import FileLock
-
         if key in self._held:
             return True
-        lock = FileLock(self.folder / f"{key}.lock", thread_local=False)
         try:
-            lock.acquire(blocking=False)
+            lock = self._locked(key)
         except TimeoutError:
             return False
         except OSError as error:
             raise cannot_write(self.folder / f"{key}.lock", error) from None
         self._held[key] = lock
         return True
+
+    def _locked(self, key: str):
+        from filelock import FileLock, SoftFileLock
+
+        if not self.soft:
+            hard = self.folder / f"{key}.lock"
+            try:
+                lock = FileLock(hard, thread_local=False, fallback_to_soft=False)
+                lock.acquire(blocking=False)
+                return lock
+            except (OSError, NotImplementedError) as error:
+                if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                    raise
+                hard.unlink(missing_ok=True)  # the attempt left it, and nobody can hold it
+            self.soft = True
+            self.say(f"{self.folder}: this disk knows no locks; runs that share the work mark it with files instead. If a run dies on another machine, "
+                     "delete its *.claim there")
+        lock = SoftFileLock(self.folder / f"{key}.claim", thread_local=False)
+        lock.acquire(blocking=False)
+        return lock
 
     def holds(self, key: str) -> bool:
         return key in self._held
@@ -52,8 +79,9 @@ class Claims:
         lock = self._held.pop(key, None)
         if lock is None:
             return
-        with suppress(OSError):  # while we hold it: who opened this file before will find it gone, and open the next one. Windows does so itself
-            os.unlink(lock.lock_file)
+        if lock.lock_file.endswith(".lock"):
+            with suppress(OSError):  # while we hold it: who opened this file before will find it gone, and open the next one. Windows does so itself
+                os.unlink(lock.lock_file)
         with suppress(OSError):
             lock.release()
 
@@ -62,6 +90,6 @@ class Claims:
         for key in list(self._held):
             self.free(key)
         with suppress(OSError):  # a disk that has become read-only: they do no harm
-            for path in list(self.folder.glob("*.lock")):
-                if self.take(key := path.name.removesuffix(".lock")):
-                    self.free(key)
+            for path in [*self.folder.glob("*.lock"), *self.folder.glob("*.claim")]:
+                if self.take(path.stem):
+                    self.free(path.stem)

@@ -16,9 +16,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import one_each, with_places
+from pipeline.effort import listened_s, one_each, with_places
 from pipeline.minutes import event_labels
-from pipeline.tables import write_text
+from pipeline.tables import csv_text, write_text
 from spectrogram import __version__
 
 WORMS = {"Delphinapterus leucas": "urn:lsid:marinespecies.org:taxname:137115"}
@@ -47,6 +47,7 @@ def to_darwin_core(events: pd.DataFrame, effort: pd.DataFrame, folder: str | Pat
         for positions that are no degrees, or a site without one while others have it.
     """
     folder, effort = Path(folder), with_places(effort, sites)
+    effort = effort.assign(duration_s=listened_s(effort))  # what was not listened to tells of no animal
     effort = effort[effort["duration_s"] > 0].reset_index(drop=True)
     made, constants = dict(made or {}), dict(constants or {})
     places = {site: _position(positions, site) for site in effort["site"].unique()}
@@ -54,7 +55,7 @@ def to_darwin_core(events: pd.DataFrame, effort: pd.DataFrame, folder: str | Pat
     taxon = {"scientificName": scientific_name, "scientificNameID": scientific_name_id or WORMS.get(scientific_name, ""), "taxonRank": "species", "kingdom": "Animalia",
              "vernacularName": vernacular_name}
     occurrence = _occurrences(events, effort, dataset, taxon, made, remarks).assign(**constants)
-    files = {"event.csv": event.to_csv(index=False, lineterminator="\n"), "occurrence.csv": occurrence.to_csv(index=False, lineterminator="\n"),
+    files = {"event.csv": csv_text(event), "occurrence.csv": csv_text(occurrence),
              "meta.xml": _meta(list(event), list(occurrence))}
     for name, text in files.items():
         write_text(text, folder / name)

@@ -1,15 +1,21 @@
 """Each step of the pipeline as a picture, for chosen moments: what `run_pipeline_single_audio(debug=True)` shows."""
 from __future__ import annotations
 
+import sys
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from pipeline.denoised import passage_picture
 from pipeline.plots import COLOURS, draw_events
+from pipeline.progress import say
 from ROI.detector import explain
 from ROI.plots import plot_bands, plot_boxes
 from spectrogram.generator import Spectrogram, SpectrogramGenerator
 from spectrogram.picture import normalise
 from spectrogram.plots import colour_range
+from spectrogram.units import mark, unit_of
 from spectrogram.windows import TraceJoiner, WindowCutter
 
 PASSAGE_S = 8.0
@@ -19,7 +25,8 @@ LOW_TICKS_KHZ = (0.5, 1, 2, 3, 4, 6, 8)  # where a recording holds no more
 
 
 def show_steps(result, model, thresholds: dict, at_s=None, way=None) -> list:
-    """Draw and show one figure for each moment in `at_s` (seconds; a number, several, or none for the three events that stand out most).
+    """Draw one figure for each moment in `at_s` (seconds; a number, several, or none for the three events that stand out most): shown in a notebook, elsewhere
+    written into the current folder, which is said.
 
     `way`: what the model's picture was denoised with.
 
@@ -29,24 +36,39 @@ def show_steps(result, model, thresholds: dict, at_s=None, way=None) -> list:
     """
     import matplotlib.pyplot as plt
 
-    figures = []
+    figures, notebook = [], in_notebook()
     for moment in _moments(result, at_s):
         figure = steps_figure(result, model, thresholds, moment, way)
         figures.append(figure)
-        if plt.get_backend().lower() != "agg":
+        if notebook and plt.get_backend().lower() != "agg":
             _display(figure)
+        elif not notebook:
+            say(f"steps at {moment:.1f} s: {_write(figure, result.recording.path.stem, moment)}")
         plt.close(figure)
     return figures
 
 
+def in_notebook() -> bool:
+    """Whether a figure can be shown where this runs: in a Jupyter kernel, not in a script or IPython's terminal."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
+
+
 def _display(figure) -> None:
+    from IPython.display import display
+
+    display(figure)
+
+
+def _write(figure, stem: str, moment: float) -> Path:
+    """Write it into the current folder, or where that cannot be written, a temporary one."""
+    path = Path.cwd() / f"{stem}.steps_{moment:.1f}s.png"
     try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        return
-    if get_ipython() is not None:
-        display(figure)
+        figure.savefig(path)
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="sea_canary_steps_")) / path.name
+        figure.savefig(path)
+    return path
 
 
 def _moments(result, at_s) -> list[float]:
@@ -92,8 +114,9 @@ def steps_figure(result, model, thresholds: dict, at_s: float, way=None):
     passage = Spectrogram(recording, profile, wide.times_s[here], wide.freqs_hz, wide.psd_db[here], wide.picture_db[here])
     passage.plot(ax=axes[0])
     draw_events(axes[0], result.events, start_s, end_s)
-    axes[0].set_title(f"{recording.name}: calibrated spectrogram and the events found", loc="left", fontsize=10)
-    unit = "dB re 1 µPa²/Hz"
+    axes[0].set_title(f"{recording.name}: {'' if recording.calibrated else 'not '}calibrated spectrogram and the events found", loc="left", fontsize=10)
+    unit = unit_of(recording)
+    mark(axes[1], recording.calibrated)
     low, high = colour_range(wide.picture_db[here])
     plot_bands(axes[1], steps.background_db[here], profile, start_s, label=unit, vmin=low, vmax=high)
     axes[1].set_title("Background of each band (only the bands searched)", loc="left", fontsize=10)

@@ -4,6 +4,7 @@ A draft's name is `.NAME.<random>.tmp`: no two writers meet in it, and nobody ca
 """
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -30,8 +31,7 @@ def draft(path: Path) -> Iterator[Path]:
         with open(unfinished, "xb"):
             pass
         yield unfinished
-        with open(unfinished, "r+b") as file:
-            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        _to_the_disk(unfinished)  # else a power cut may leave the name without the content
         os.replace(unfinished, path)
     except CannotWrite:  # another file, written meanwhile
         raise
@@ -42,10 +42,25 @@ def draft(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def _to_the_disk(path: Path) -> None:
+    with open(path, "r+b") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # a network drive that knows no such call
+                raise
+
+
+MENDS = {errno.ENOSPC: "free disk space", errno.EDQUOT: "free disk space, or ask for a larger quota", errno.EFBIG: "raise the limit on the size of files",
+         errno.EACCES: "allow writing there, and close programs that have the file open", errno.EPERM: "allow writing there",
+         errno.EROFS: "make the disk writable"}
+
+
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """The error to raise for a file that cannot be written."""
-    return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); free disk space, close programs that have the file open or "
-                   "choose another output folder, then run again: finished recordings are kept")
+    mend = MENDS.get(error.errno, "check the disk and its connection")
+    return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); {mend}, or choose another output folder, then run again: "
+                       "finished recordings are kept")
 
 
 def drafts_in(folder: Path) -> list[Path]:

@@ -1,8 +1,10 @@
 """When was listened: recorders and sites, gaps, overlaps, clocks that jump, duty cycles, continuous stretches.
 
 All functions take the `effort` table of a run, one row for each recording (README.md, "What comes out"), and return tables. Seconds and UTC
-throughout. A recorder is told by the serial in the file's name; all recordings without one count as one recorder. Recordings without a start
-time are no part of gaps, overlaps and stretches, but of listening time.
+throughout. A recorder is told by the column `recorder`, else by the serial in the file's name; all recordings without one count as one recorder. Recordings without a start
+time are no part of gaps, overlaps and stretches, but of listening time; and so are those whose date cannot be right (`impossible_dates`).
+
+A recorder's crystal may be up to 200 ppm fast or slow: files then overlap, or leave a gap, by so much of their length without any fault of the clock (`clock_rates`).
 """
 from __future__ import annotations
 
@@ -13,9 +15,16 @@ import numpy as np
 import pandas as pd
 
 from spectrogram.names import parse_name
+from spectrogram.still import as_text, from_text
 
 JOIN_S = 2.0         # names carry whole seconds, and recorders need a moment to close one file and open the next
 OVERLAP_S = 1.0      # as in the engine's `effort`
+CRYSTAL = 200e-6     # of a file's length: what crystals in recorders are off by, at most
+ENOUGH_JOINTS = 5    # between files that follow each other, to tell a rate from them
+DAY_S, YEAR_S = 86400.0, 365.25 * 86400.0
+FEW = 0.02           # of all recordings
+ASTRAY_S, LIFE_S = 2 * YEAR_S, 10 * YEAR_S  # from most recordings of a recorder: no plan, and longer than it lives
+RESET_YEARS = {1904: 366, 1970: 365, 1980: 366, 1999: 365, 2000: 200}  # days of the years in which clocks begin that were never set
 SOUNDTRAP = r"^(\d{3,})\.(\d{12})(?!\d)"
 NO_SERIAL = "no serial"
 EXPLAINED = 0.5      # share of stretches that a schedule must explain to be called one
@@ -51,7 +60,84 @@ def with_places(effort: pd.DataFrame, sites: str | Mapping[str, str] | None = No
         if site.isna().any():
             lost = ", ".join(names[site.isna()].iloc[:3])
             raise ValueError(f"sites: {int(site.isna().sum())} recordings have no site ({lost} …); add their serial or folder")
-    return effort.assign(recorder=recorder.astype("str"), site=site.astype("str"))
+    return _without_impossible(effort.assign(recorder=recorder.astype("str"), site=site.astype("str")))
+
+
+def recorders(effort: pd.DataFrame) -> pd.Series:
+    """Who recorded each recording: the column `recorder`, where it says so, else the serial in the file's name."""
+    names = effort["recording"].astype("str")
+    if "recorder" not in effort:
+        return serials(names)
+    said = effort["recorder"].astype("str").fillna("").str.strip()
+    unsaid = said == ""
+    return said.mask(unsaid, serials(names[unsaid]).reindex(names.index)) if unsaid.any() else said
+
+
+def impossible_dates(effort: pd.DataFrame) -> pd.DataFrame:
+    """Recordings whose date cannot be right: site, recorder, recording, start_utc, why.
+
+    That is a date in the future; one far from most of the recorder's recordings (two years) at which clocks begin that were never set (the first hours of a
+    year; 1970, 1980, 2000); and a few that lie ten years away.
+    """
+    effort = effort if "impossible" in effort else with_places(effort)
+    wrong = effort[effort["impossible"] != ""]
+    return pd.DataFrame({"site": wrong["site"], "recorder": wrong["recorder"], "recording": wrong["recording"],
+                         "start_utc": wrong["said_utc"], "why": wrong["impossible"]}).reset_index(drop=True)
+
+
+def _without_impossible(effort: pd.DataFrame) -> pd.DataFrame:
+    """Effort with columns `impossible` (why its date cannot be right; "") and `said_utc` (that date); start and end are then unknown."""
+    if "impossible" in effort:
+        return effort
+    why = pd.Series("", effort.index, dtype="str")
+    start = pd.to_datetime(effort["start_utc"], utc=True)
+    start_s = epoch_s(start)
+    groups = list(effort.groupby(["site", "recorder"], sort=False).indices.values())
+    for mine in [*groups, np.arange(len(effort))] if len(groups) > 1 else groups:  # each recorder's, then the whole run's
+        left = mine[(why.iloc[mine] == "").to_numpy()]
+        why.iloc[left] = _impossible(start_s[left], alone=len(mine) < len(effort) or len(groups) == 1)
+    wrong = why != ""
+    effort = effort.assign(impossible=why, said_utc=start)
+    if wrong.any():
+        for column in ("start_utc", "end_utc"):
+            if column in effort:
+                effort[column] = pd.to_datetime(effort[column], utc=True).mask(wrong)
+    return effort
+
+
+def _impossible(start_s: np.ndarray, alone: bool) -> np.ndarray:
+    """(n,) why dates (seconds since 1970, NaN: unknown) of recordings cannot be right; "" where they can.
+
+    alone : they are one recorder's, which does not live for decades.
+    """
+    why = np.full(len(start_s), "", dtype=object)
+    future = start_s > pd.Timestamp.now("UTC").timestamp() + DAY_S
+    why[future] = "lies in the future"
+    order = np.flatnonzero(np.isfinite(start_s) & ~future)
+    order = order[np.argsort(start_s[order], kind="stable")]
+    if not len(order):
+        return why
+    groups = np.split(order, np.flatnonzero(np.diff(start_s[order]) > ASTRAY_S) + 1)  # deployments, years apart
+    unset = [_never_set(start_s[group[0]], len(group) / len(order)) for group in groups]
+    sure = [group for group, wrong in zip(groups, unset) if not wrong]
+    if not sure:
+        return why
+    most = max(sure, key=len)
+    for group, wrong in zip(groups, unset):
+        apart_s = max(start_s[most[0]] - start_s[group[-1]], start_s[group[0]] - start_s[most[-1]])
+        few = alone and len(group) <= max(2, FEW * len(order)) and len(group) < len(most)
+        if (wrong and apart_s > ASTRAY_S) or (few and apart_s > LIFE_S):
+            year = pd.Timestamp(start_s[most[0]], unit="s").year
+            why[group] = f"lies {apart_s / YEAR_S:.0f} years from the recordings of {year}"
+    return why
+
+
+def _never_set(first_s: float, share: float) -> bool:
+    """True for recordings, a share of all, whose first is at the beginning of time as clocks count that nobody has set."""
+    first = pd.Timestamp(first_s, unit="s")
+    if first.year in RESET_YEARS:
+        return first.day_of_year <= RESET_YEARS[first.year]
+    return first.day_of_year == 1 and first.hour < 2 and share <= 0.5
 
 
 def recorders(effort: pd.DataFrame) -> pd.Series:
@@ -78,14 +164,19 @@ def one_each(effort: pd.DataFrame) -> pd.DataFrame:
     if not effort["recording"].duplicated().any():
         return effort
     by = effort.groupby("recording", sort=False)
-    sums = {column: by[column].transform("sum") for column in ("duration_s", "listened_s") if column in effort}
-    ends = {"end_utc": by["end_utc"].transform("max")} if "end_utc" in effort else {}
-    return effort.assign(**sums, **ends).drop_duplicates("recording").reset_index(drop=True)
+    columns = {column: by[column].transform("sum", min_count=1) for column in ("duration_s", "listened_s") if column in effort}
+    if "end_utc" in effort:
+        columns["end_utc"] = by["end_utc"].transform("max")
+    if "unlistened" in effort:  # in seconds of the file
+        before_s = by["duration_s"].cumsum() - effort["duration_s"]
+        texts = [as_text(from_text(text) + start_s) for text, start_s in zip(effort["unlistened"].astype("str").fillna(""), before_s)]
+        columns["unlistened"] = pd.Series(texts, effort.index, dtype="str").groupby(effort["recording"], sort=False).transform(lambda part: "; ".join(filter(None, part)))
+    return effort.assign(**columns).drop_duplicates("recording").reset_index(drop=True)
 
 
 def dated(effort: pd.DataFrame) -> pd.DataFrame:
     """Recordings that hold sound and have a start time, each recorder's in order of time."""
-    effort = effort if "site" in effort and "recorder" in effort else with_places(effort)
+    effort = effort if "impossible" in effort else with_places(effort)
     effort = effort[(effort["duration_s"] > 0) & effort["start_utc"].notna()]
     return effort.sort_values(["site", "recorder", "start_utc", "recording"], ignore_index=True)
 
@@ -102,7 +193,8 @@ def utc(seconds) -> pd.Series:
 
 
 def _followed(effort: pd.DataFrame) -> pd.DataFrame:
-    """`dated` with, for each recording, the latest end so far of its recorder (`ended_s`), and the row that ended then (`after`; -1: none)."""
+    """`dated` with, for each recording, the latest end so far of its recorder (`ended_s`), the row that ended then (`after`; -1: none), and by how much
+    a crystal may have moved that end (`slack_s`)."""
     effort = dated(effort)
     start_s = epoch_s(effort["start_utc"])
     end_s = start_s + effort["duration_s"].to_numpy()
@@ -113,13 +205,14 @@ def _followed(effort: pd.DataFrame) -> pd.DataFrame:
     new = np.concatenate([[True], group[1:] != group[:-1]]) if len(group) else np.zeros(0, bool)
     ended_s = np.where(new, np.nan, np.concatenate([[np.nan], latest[:-1]])[:len(row)])
     after = np.where(new, -1, np.concatenate([[-1], holder[:-1]])[:len(row)])
-    return effort.assign(start_s=start_s, end_s=end_s, ended_s=ended_s, after=after, group=group)
+    slack_s = CRYSTAL * effort["duration_s"].to_numpy()[after] if len(row) else np.zeros(0)
+    return effort.assign(start_s=start_s, end_s=end_s, ended_s=ended_s, after=after, group=group, slack_s=slack_s)
 
 
 def gaps(effort: pd.DataFrame, tolerance_s: float = JOIN_S) -> pd.DataFrame:
     """Times without a recording between two of the same recorder: site, recorder, start_utc, end_utc, gap_s, after and before (recordings)."""
     table = _followed(effort)
-    found = table[table["start_s"] - table["ended_s"] > tolerance_s]
+    found = table[table["start_s"] - table["ended_s"] > tolerance_s + table["slack_s"]]
     return pd.DataFrame({"site": found["site"], "recorder": found["recorder"], "start_utc": utc(found["ended_s"]).to_numpy(),
                          "end_utc": found["start_utc"], "gap_s": (found["start_s"] - found["ended_s"]).round(6),
                          "after": table["recording"].to_numpy()[found["after"]], "before": found["recording"]}).reset_index(drop=True)
@@ -129,7 +222,7 @@ def overlaps(effort: pd.DataFrame, tolerance_s: float = OVERLAP_S) -> pd.DataFra
     """Recordings that begin before an earlier one of the same recorder ended: site, recorder, recording, start_utc, overlap_s, with
     (the earlier recording), why (what to look for)."""
     table = _followed(effort)
-    found = table[table["ended_s"] - table["start_s"] > tolerance_s]
+    found = table[table["ended_s"] - table["start_s"] > tolerance_s + table["slack_s"]]
     earlier = table.iloc[found["after"].to_numpy()]
     overlap_s = np.minimum(earlier["end_s"].to_numpy(), found["end_s"].to_numpy()) - found["start_s"].to_numpy()
     copy = (np.abs(earlier["start_s"].to_numpy() - found["start_s"].to_numpy()) < 0.5) & (np.abs(earlier["duration_s"].to_numpy() - found["duration_s"].to_numpy()) < 0.5)
@@ -143,7 +236,7 @@ def overlaps(effort: pd.DataFrame, tolerance_s: float = OVERLAP_S) -> pd.DataFra
 def clock_jumps(effort: pd.DataFrame, tolerance_s: float = OVERLAP_S) -> pd.DataFrame:
     """Where a recorder's clock cannot have run on evenly: site, recorder, recording, start_utc, kind, jump_s (negative: back), why.
 
-    kind "backwards": the start lies before that of the file before it in the order of the names of a folder; looked for where names are
+    kind "date": it cannot be right (`impossible_dates`). "backwards": the start lies before that of the file before it in the order of the names of a folder; looked for where names are
     in order of time but for a tenth. "overlap": it begins before the last one ended, and is no copy of it. "offset": start and time in
     the name differ by another amount than in the recording before, e.g. where the `.log.xml` of some files is missing.
     """
@@ -153,10 +246,56 @@ def clock_jumps(effort: pd.DataFrame, tolerance_s: float = OVERLAP_S) -> pd.Data
     lapped = overlaps(table, tolerance_s)
     lapped = lapped[~lapped["why"].str.startswith("same start")]
     parts.append(lapped.assign(kind="overlap", jump_s=-lapped["overlap_s"]))
+    parts.append(impossible_dates(effort).assign(kind="date", jump_s=np.nan))
     columns = ["site", "recorder", "recording", "start_utc", "kind", "jump_s", "why"]
     parts = [part[columns] for part in parts if len(part)]
     found = pd.concat(parts) if parts else empty.assign(kind="", jump_s=0.0)[columns]
     return found.sort_values(["site", "recorder", "start_utc", "kind"], ignore_index=True)
+
+
+def clock_rates(effort: pd.DataFrame) -> pd.DataFrame:
+    """By how much each recorder's crystal is fast, where its files tell: site, recorder, joints, ppm.
+
+    Files that follow each other overlap by a share of their length then, the same at every joint; start times are believed. Told where at least `ENOUGH_JOINTS`
+    joints agree to a second, which is all that names tell. A slow crystal looks like the moments lost between files, and is not told.
+    """
+    table = _followed(effort)
+    length_s = table["duration_s"].to_numpy()[table["after"]] if len(table) else np.zeros(0)
+    over_s = (table["ended_s"] - table["start_s"]).to_numpy()
+    joint = (table["after"] >= 0).to_numpy() & (np.abs(over_s) <= OVERLAP_S + table["slack_s"].to_numpy())
+    rows = []
+    for (site, recorder), mine in table.groupby(["site", "recorder"], sort=True).indices.items():
+        at = mine[joint[mine]]
+        if len(at) < ENOUGH_JOINTS:
+            continue
+        rate = over_s[at].sum() / length_s[at].sum()
+        off_s = over_s[at] - rate * length_s[at]
+        if rate > 0 and over_s[at].sum() > 2.0 and (np.abs(off_s) <= OVERLAP_S).all():
+            rows.append({"site": site, "recorder": recorder, "joints": len(at), "ppm": round(rate * 1e6, 1)})
+    return pd.DataFrame(rows, columns=["site", "recorder", "joints", "ppm"])
+
+
+def listened_pieces(effort: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row of effort, start, end in s since 1970) of the stretches in which each recording was listened to, in order; rows without a start time have none."""
+    start_s, length_s = epoch_s(effort["start_utc"]), effort["duration_s"].to_numpy(float)
+    known = np.isfinite(start_s)
+    said = effort["unlistened"].astype("str").fillna("").to_numpy() if "unlistened" in effort else np.full(len(effort), "")
+    broken = known & (said != "")
+    row = np.flatnonzero(known & ~broken)
+    parts = [(row, start_s[row], start_s[row] + length_s[row])]
+    for k in np.flatnonzero(broken):
+        edges = np.concatenate([[0.0], from_text(said[k]).ravel(), [length_s[k]]]).reshape(-1, 2)
+        edges = edges[edges[:, 1] > edges[:, 0]]
+        parts.append((np.full(len(edges), k), start_s[k] + edges[:, 0], start_s[k] + edges[:, 1]))
+    row, begin, end = (np.concatenate(column) for column in zip(*parts))
+    order = np.argsort(row, kind="stable")
+    return row[order], begin[order], end[order]
+
+
+def listened_s(effort: pd.DataFrame) -> pd.Series:
+    """Seconds of each recording that were listened to: all of it where nobody says otherwise."""
+    whole = effort["duration_s"].astype(float)
+    return whole if "listened_s" not in effort else effort["listened_s"].astype(float).fillna(whole)
 
 
 def _backwards(table: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +303,7 @@ def _backwards(table: pd.DataFrame) -> pd.DataFrame:
     names = table["recording"].str.rsplit("/", n=1)
     folder = names.map(lambda parts: parts[0] if len(parts) == 2 else "")
     digits = re.compile(r"(\d+)")
-    key = pd.Series([tuple((int(p), "") if p.isdigit() else (-1, p) for p in digits.split(x[-1]) if p) for x in names], index=table.index, dtype=object)
+    key = pd.Series([tuple((int(p), "") if p.isdecimal() else (-1, p) for p in digits.split(x[-1]) if p) for x in names], index=table.index, dtype=object)
     order = np.lexsort([key.rank(method="first").to_numpy() if len(key) else [], folder.astype("category").cat.codes, table["recorder"].astype("category").cat.codes])
     rows, starts = table.iloc[order], epoch_s(table["start_utc"])[order]
     same = (rows["recorder"].to_numpy()[1:] == rows["recorder"].to_numpy()[:-1]) & (folder.to_numpy()[order][1:] == folder.to_numpy()[order][:-1])
@@ -203,7 +342,7 @@ def segments(effort: pd.DataFrame, tolerance_s: float = JOIN_S) -> pd.DataFrame:
     (how many), first, last (recordings).
     """
     table = _followed(effort)
-    fresh = ~(table["start_s"] - table["ended_s"] <= tolerance_s)  # NaN: the recorder's first
+    fresh = ~(table["start_s"] - table["ended_s"] <= tolerance_s + table["slack_s"])  # NaN: the recorder's first
     number = fresh.cumsum().to_numpy()
     heard_s = np.maximum(table["end_s"] - np.fmax(table["start_s"], table["ended_s"].where(~fresh)), 0.0)
     by = table.assign(heard_s=heard_s).groupby(number, sort=True)
@@ -273,6 +412,7 @@ def listening(effort: pd.DataFrame, labels) -> pd.DataFrame:
     """Listening time of each site and label: site, label, recordings, recorded_s (all recorders added up), of recordings that could show the label."""
     effort = effort if "site" in effort and "recorder" in effort else with_places(effort)
     effort = effort[effort["duration_s"] > 0]
+    effort = effort.assign(duration_s=listened_s(effort))
     parts = []
     for label in labels:
         by = effort[can_show(effort, label)].groupby("site")["duration_s"]

@@ -7,10 +7,15 @@ A worker is a process that works on one recording at a time, on one core, with t
 themselves (from an address, or a path that is the same everywhere) and write nothing: parts come back to this process, the only one that writes the
 output.
 
+Whoever reaches a worker's port can run code there. Local workers listen to this machine alone and to nobody without this run's certificate
+(`pipeline.local_workers`). A cluster is as safe as it was set up: with tls:// and certificates, or in a network that nobody else can enter.
+
 What an engine is given may also be a stretch of a long recording (`pipeline.splitting`): to an engine it is one more piece of work.
 """
 from __future__ import annotations
 
+import logging
+import socket
 import time
 import uuid
 from collections import deque
@@ -18,18 +23,27 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from pipeline.fingerprint import code_hash
 from pipeline.local_workers import LocalWorkers, sensible_workers
 from pipeline.parts import Job, Part, failed_part, finish
+from pipeline.progress import say
 from pipeline.worker import ModelRef, NoWorkers, work
+from spectrogram.addresses import one_line
 
 PAUSE_S = 0.3          # between two looks for something to do
 LOOK_S = 2.0           # between two looks at who is there
 CONNECT_S = 20.0       # until a scheduler must have answered
 START_S = 300.0        # until workers must have come
+ANSWER_S = 300.0       # until a scheduler that was there must have answered
 SMALL_BYTES = 400e6    # less than this is done before workers would have started
 MOST_THREADS = 4       # on one recording: more stand in each other's way
+OPEN = ("this scheduler is on another machine and speaks without encryption: whoever reaches its port, or a worker's, can read along and run code there; "
+        "set it up with tls:// and certificates, see \"A season of recordings\" in README.md")
+NO_CERTIFICATE = ("a scheduler with TLS lets in who has a certificate; let DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+                  "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY in .env name the files")
 
 
 # ------------------------------------------------------------------------------------------------------------ in this process
@@ -90,21 +104,28 @@ class Cluster:
         self.ref, self.profile, self.threads = ref, profile, threads
         self.local = LocalWorkers(workers, 2 if fetch else 1) if scheduler is None else None
         self.address = self.local.address if self.local else scheduler
-        self.client, self._mine = None, True
+        self.client, self._mine, self._gone = None, True, False
         self._looked, self._seen, self._wanted = -LOOK_S, time.monotonic(), 2
 
     def __enter__(self) -> "Cluster":
-        from distributed import Client
+        from distributed import Client, Security
 
         try:
             if isinstance(self.address, str):
+                if not self.local and self.address.startswith("tls://") and not Security().tls_client_cert:
+                    raise NoWorkers(f"{self.address}: {NO_CERTIFICATE}")
+                for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+                    logging.getLogger(name).setLevel(logging.CRITICAL)  # a scheduler that goes is said in one line, ours
                 try:
-                    self.client = Client(self.address, timeout=CONNECT_S, set_as_default=False)
+                    security = self.local.security if self.local else None  # None: as DASK_DISTRIBUTED__COMM__TLS__… say
+                    self.client = Client(self.address, timeout=CONNECT_S, set_as_default=False, security=security)
                 except (OSError, TimeoutError, ValueError) as error:
                     raise NoWorkers(f"{self.address}: no Dask scheduler answers ({error or type(error).__name__}); start one with `dask scheduler`, or give "
                                     "another address") from None
             else:
                 self.client, self._mine = self.address, False
+            if in_the_open(self.client.scheduler.address):
+                say(f"{self.client.scheduler.address}: {OPEN}")
             self._await_workers()
         except BaseException:
             self.__exit__()
@@ -152,7 +173,8 @@ class Cluster:
                     yield None
         finally:
             with suppress(Exception):
-                self.client.cancel(list(running), force=True)
+                if not self._gone:
+                    self.client.cancel(list(running), force=True)
 
     def _finished(self, running: list) -> list:
         """Those of the futures that are done; waits a moment for the first."""
@@ -176,8 +198,8 @@ class Cluster:
             if self.local:
                 self.local.replace_lost()
             try:
-                threads = self.client.nthreads()
-            except OSError:
+                threads = self.client.sync(self.client.scheduler.ncores, callback_timeout=ANSWER_S)
+            except (OSError, TimeoutError):
                 raise self._lost() from None
             if threads:
                 self._seen = now
@@ -187,6 +209,7 @@ class Cluster:
         return self._wanted
 
     def _lost(self) -> NoWorkers:
+        self._gone = True
         return NoWorkers(f"{self.address}: the scheduler was lost; run again: finished recordings are kept")
 
     def _part(self, future, job: Job) -> Part:
@@ -200,8 +223,27 @@ class Cluster:
             reason = f"{job.source.where}: the workers that processed it died, probably of too little memory; run again with fewer workers"
             return failed_part(job, reason, self.profile)
         except (ModuleNotFoundError, RuntimeError) as error:  # Dask wraps the scheduler's trouble so
-            raise NoWorkers(f"{self.address}: scheduler or workers do not understand what they are asked ({error}); start them in this project's environment, "
+            raise NoWorkers(f"{self.address}: scheduler or workers do not understand what they are asked ({one_line(error)}); start them in this project's environment, "
                             "as it is on this machine") from None
+
+
+def in_the_open(address: str) -> bool:
+    """True for a scheduler on another machine that speaks without encryption.
+
+    >>> in_the_open("tcp://127.0.0.1:8786"), in_the_open("tls://203.0.113.7:8786"), in_the_open("tcp://203.0.113.7:8786")
+    (False, False, True)
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "ws"):
+        return False
+    import psutil
+
+    ours = {entry.address.split("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries}
+    try:
+        found = {entry[4][0].split("%")[0] for entry in socket.getaddrinfo(parts.hostname, None)}
+    except OSError:
+        return True
+    return not all(ip_address(host).is_loopback or host in ours for host in found)
 
 
 def task_name(job: Job) -> str:

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
-from pipeline.effort import one_each, serials
-from pipeline.tables import raven_table, write_raven, write_text
+from pipeline.effort import one_each, serials, with_places
+from pipeline.tables import csv_text, raven_table, write_raven, write_text
 
 SOUND_LIST = ".files.txt"
 
@@ -27,7 +28,7 @@ def to_csv(table: pd.DataFrame, path: str | Path) -> Path:
     """Any table as CSV: UTF-8, comma, Unix line ends, UTC times as 2022-07-16T02:14:53.120000Z."""
     path = Path(path)
     times = {c: table[c].dt.tz_convert("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for c in table if isinstance(table[c].dtype, pd.DatetimeTZDtype) and c.endswith(("_utc", "UTC"))}
-    write_text(table.assign(**times).to_csv(index=False, lineterminator="\n"), path)
+    write_text(csv_text(table.assign(**times)), path)
     return path
 
 
@@ -104,15 +105,18 @@ def _below(folder: Path, name: str, ending: str) -> Path:
     return folder.joinpath(*parts[:-1], (parts[-1] if parts else "recording") + ending)
 
 
-def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: tuple[str, ...] = ("TOL", "PSD")) -> list[Path]:
+def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: tuple[str, ...] = ("TOL", "PSD"),
+                 effort: pd.DataFrame | None = None) -> list[Path]:
     """Sound levels for NOAA's PAMscapes (R): `FOLDER/levels_KIND_RECORDER.csv`, first column UTC, then KIND_FREQUENCY in Hz.
 
-    One file for each kind, since PAMscapes wants one in a file, and for each recorder (serial in the recording's name), since it wants one level for each
-    time. Rows without a start time, and stubs under half the usual length, are left out. In R: `loadSoundscapeData("levels_TOL_6872.csv")`.
+    One file for each kind, since PAMscapes wants one in a file, and for each recorder (of `effort`, else the serial in the recording's name), since it wants one
+    level for each time. Rows without a start time, or with a date that cannot be right, and those of which less than half the usual length was heard, are left out; files of
+    recorders that are not calibrated say so in their names. In R: `loadSoundscapeData("levels_TOL_6872.csv")`.
 
     Parameters
     ----------
     levels : table, or path of a `levels.parquet`, which is then read piece by piece.
+    effort : says who recorded what; none: the `effort.parquet` beside the levels, if there is one.
     kinds : "TOL" decidecade bands (dB re 1 µPa), "PSD" spectral density (dB re 1 µPa^2/Hz).
 
     Raises
@@ -122,16 +126,23 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
     """
     folder, columns = Path(folder), _columns(levels)
     chosen = {kind: [c for c in columns if re.fullmatch(rf"{kind}_[0-9.]+", c)] for kind in kinds}
+    if effort is None and not isinstance(levels, pd.DataFrame) and (beside := Path(levels).with_name("effort.parquet")).is_file():
+        effort = pd.read_parquet(beside)
+    effort = None if effort is None else with_places(effort).drop_duplicates("recording").set_index("recording")
     usual_s, files, headed = None, {}, set()
     with ExitStack() as open_files:
-        for batch in _batches(levels, ["UTC", "recording", "duration_s", *(c for names in chosen.values() for c in names)]):
+        for batch in _batches(levels, ["UTC", "recording", "duration_s", *(["calibrated"] if "calibrated" in columns else []), *(c for names in chosen.values() for c in names)]):
             batch = batch[batch["UTC"].notna()]
+            if effort is not None:
+                batch = batch[~batch["recording"].isin(effort.index[effort["impossible"] != ""])]
+            if not len(batch):
+                continue
             usual_s = batch["duration_s"].max() if usual_s is None else max(usual_s, batch["duration_s"].max())
             batch = batch[batch["duration_s"] >= usual_s / 2]
-            for recorder, rows in batch.groupby(serials(batch["recording"]), sort=False):
+            for recorder, rows in batch.groupby(_file_name(batch, effort), sort=False):
                 times = rows["UTC"].dt.round("s").dt.strftime("%Y-%m-%d %H:%M:%S")
                 for kind, names in chosen.items():
-                    path = folder / f"levels_{kind}_{recorder.replace(' ', '_')}.csv"
+                    path = folder / f"levels_{kind}_{recorder}.csv"
                     if path not in files:
                         files[path] = open_files.enter_context(_draft(path))
                     table = pd.concat([times.rename("UTC"), rows[names].astype(float).round(2)], axis=1)
@@ -140,6 +151,15 @@ def to_pamscapes(levels: pd.DataFrame | str | Path, folder: str | Path, kinds: t
         if not files:
             raise ValueError(f"{folder}: no row of the levels has a start time; give start times with --overrides and run again")
     return list(files)
+
+
+def _file_name(levels: pd.DataFrame, effort: pd.DataFrame | None) -> pd.Series:
+    """Who recorded each of these rows, and whether they are calibrated, as a part of a file's name."""
+    names = serials(levels["recording"])
+    if effort is not None:
+        names = levels["recording"].map(effort["recorder"]).fillna(names).astype("str")
+    calibrated = levels["calibrated"].astype(bool) if "calibrated" in levels else pd.Series(True, levels.index)
+    return names.str.replace(r"[^\w.+-]+", "_", regex=True) + np.where(calibrated, "", "_uncalibrated")
 
 
 def _columns(table) -> list[str]:

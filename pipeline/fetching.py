@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.shelf import new_folder
-from pipeline.sources import Source, file_system, words
+from pipeline.sources import Source
+from pipeline.time_limit import TookTooLong
+from spectrogram.addresses import file_system, one_line
 
 TRIES, PAUSE_S = 3, 1.0  # a network that fails for a moment
+SPARE_BYTES = 200e6      # that a recording of unknown size leaves in the temporary folder
 NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # on one system or another
 
 
@@ -37,26 +40,28 @@ class Near:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def bring(source: Source, wanted: Callable[[], bool] = lambda: True, share: tuple[float, float] = (0.0, 1.0)) -> Near:
+def bring(source: Source, wanted: Callable[[], bool] = lambda: True, share: tuple[float, float] = (0.0, 1.0),
+          limit_s: float = float("inf")) -> Near:
     """Fetch a remote recording, and its log, into a folder of its own; a local one is only announced to the disk.
 
     Parameters
     ----------
     wanted : asked while it is fetched; False breaks off (InterruptedError). share : from where to where a local one will be read, 0 to 1.
+    limit_s : how long it may take.
 
     Raises
     ------
     OutOfRoom
-        where the temporary folder is full. OSError: cannot be fetched, after some tries.
+        where the temporary folder is full. OSError: cannot be fetched, after some tries. TookTooLong: the time is up.
     """
     if not source.remote:
         _announce(source.where, *(round(source.size * at) for at in share))
         return Near(Path(source.where))
-    near = Near(Path(), new_folder())
+    near, until = Near(Path(), new_folder()), time.monotonic() + limit_s
     try:
-        near.path = _fetch(source, near.folder, wanted)
+        near.path = _fetch(source, near.folder, wanted, until)
         if source.log:
-            _fetch(source.log, near.folder, wanted)
+            _fetch(source.log, near.folder, wanted, until)
     except BaseException:
         near.let_go()
         raise
@@ -70,16 +75,30 @@ def local_name(name: str) -> str:
     return stem + ending[:16] if stem.strip(". ") else f"recording{ending[:16]}"
 
 
-def _fetch(source: Source, folder: Path, wanted: Callable[[], bool]) -> Path:
+class _CannotHold(OSError):
+    """A recording that the temporary folder could not hold even if it held nothing else."""
+
+
+def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: float) -> Path:
     from fsspec.callbacks import Callback
 
     class Watched(Callback):
+        came = 0
+
         def relative_update(self, inc=1):
+            self.came += inc
             if not wanted():
                 raise InterruptedError("broken off")
+            if time.monotonic() > until:
+                raise TookTooLong
+            if 0 <= source.size < self.came:
+                raise _CannotHold(f"more came than the {source.size} bytes that the server told")
+            if source.size < 0 and shutil.disk_usage(folder).free < SPARE_BYTES:
+                raise _CannotHold(f"{self.came / 1e6:.0f} MB came and no end of it, and {folder.parent} is nearly full")
 
-    fs, path = file_system(source.where, source.options)
+    fs, path = file_system(source.link or source.where, source.options)
     target = folder / local_name(source.name)
+    _check_room(source, folder)
     for attempt in range(TRIES):
         try:
             fs.get_file(path, str(target), callback=Watched())
@@ -87,21 +106,30 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool]) -> Path:
             if source.size >= 0 and have != source.size:
                 raise OSError(f"{have} bytes came of {source.size}")
             return target
-        except (FileNotFoundError, PermissionError, InterruptedError):
+        except (FileNotFoundError, PermissionError, InterruptedError, TookTooLong, _CannotHold):
             raise
         except Exception as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise OutOfRoom(f"{folder}: no room for {source.where} ({source.size / 1e6:.0f} MB); free disk space or let TMPDIR name a folder "
                                 "with more, then run again: finished recordings are kept") from None
             if attempt == TRIES - 1:
-                raise OSError(words(error)) from None
+                raise OSError(one_line(error)) from None
             time.sleep(PAUSE_S * 4 ** attempt)
     raise AssertionError("unreachable")
 
 
+def _check_room(source: Source, folder: Path) -> None:
+    """Raise _CannotHold for what would not fit if all that we fetched were gone: one huge object stops no others."""
+    held = sum(path.stat().st_size for path in folder.parent.rglob("*") if path.is_file())
+    room = shutil.disk_usage(folder).free + held
+    if source.size > room:
+        raise _CannotHold(f"it takes {source.size / 1e6:.0f} MB, and {folder.parent} has room for {room / 1e6:.0f} MB; "
+                          "let TMPDIR name a folder with more")
+
+
 def _announce(path: str, first: int, last: int) -> None:
     """Let the system read ahead, so that the cores need not wait for the disk."""
-    if not hasattr(os, "posix_fadvise"):
+    if not hasattr(os, "posix_fadvise") or not os.path.isfile(path):  # to open a pipe is to wait for its other end
         return
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import threading
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.provenance import settings_hash
+from pipeline.provenance import curve_of, settings_hash
 from spectrogram import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +34,10 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
     decides = {"input": source.name, "input_size": source.size, "input_changed": source.changed, "log": source.log and [source.log.size, source.log.changed],
                "start_utc": str(recording["start_utc"]), "model_id": model.model_id, "profile": profile.name, "profile_hash": profile.hash(),
                "thresholds": thresholds, "code": code_hash(),
-               "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}}
-    return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": source.where}
+               "settings": settings | {key: recording[key] for key in ("recorder", "serial", "sensitivity_db", "calibrated")}
+               | curve_of(recording["sensitivity_db"])}
+    where = source.where if source.remote else os.path.abspath(source.where)
+    return decides | {"fingerprint": settings_hash(decides), "code_version": __version__, "where": where}
 
 
 def what_changed(old: dict, new: dict) -> str:

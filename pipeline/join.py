@@ -16,10 +16,11 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from pipeline.drafts import draft
-from pipeline.effort import one_each, recorders
+from pipeline.effort import CRYSTAL, OVERLAP_S, one_each, with_places
 from pipeline.events import call_labels
 from pipeline.parts import PartFile
-from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, region_types, typed, window_types
+from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, csv_text, event_types, region_types, typed, window_types
+from spectrogram.dating import IMPOSSIBLE
 
 SMALL = 100  # tables that are merged at once
 BATCH_BYTES = 32_000_000
@@ -31,13 +32,14 @@ class PartChanged(RuntimeError):
     """A part is not the one that this run made or found."""
 
 
-def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile, csv: bool = False, tick: Callable[[], None] = lambda: None) -> pd.DataFrame:
+def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile, csv: bool = False, tick: Callable[[], None] = lambda: None,
+               marks: dict[Path, tuple[str, str]] | None = None) -> pd.DataFrame:
     """Join parts into `folder`/TABLE.parquet (and .csv).
 
     Parameters
     ----------
     parts : (file, fingerprint) of each recording, in the order of the tables' rows. made : what stands in the tables' footers.
-    tick : called for each part, twice.
+    tick : called for each part, twice. marks : (status, line of its reason) for parts of earlier runs; "": as the part has it.
 
     Returns
     -------
@@ -54,7 +56,8 @@ def join_parts(folder: Path, parts: list[tuple[Path, str]], made: dict, profile,
     merged = []
     for path, fingerprint in parts:
         with _opened(path, fingerprint) as part:
-            efforts.append(part.table("effort").replace_schema_metadata(None))
+            effort = part.table("effort").replace_schema_metadata(None)
+            efforts.append(_marked(effort, *marks[path]) if marks and path in marks else effort)
             if len(efforts) >= SMALL:
                 merged, efforts = [*merged, _merged(efforts)], []
             levels = part.schema("levels")
@@ -123,7 +126,8 @@ class BatchWriter:
 
     def add(self, table) -> None:
         if len(table):
-            self.small.append(table.replace_schema_metadata(None))
+            unknown = [name for name in table.column_names if self.schema.get_field_index(name) < 0]  # of earlier code
+            self.small.append((table.drop_columns(unknown) if unknown else table).replace_schema_metadata(None))
         if len(self.small) >= SMALL:
             self._merge()
         if self.bytes >= BATCH_BYTES:
@@ -172,11 +176,22 @@ def _of_frame(schema):
     return _schema(schema.remove_metadata().empty_table().to_pandas().astype({"UTC": LEVEL_TYPES["UTC"], "recording": "str"}))
 
 
+def _marked(effort, status: str, reason: str):
+    """A part's effort with another status, and a line more in its reason."""
+    import pyarrow as pa
+
+    for name, value in {"status": status, "reason": "; ".join(filter(None, [effort["reason"][0].as_py(), reason]))}.items():
+        if value:
+            field = effort.schema.field(name)
+            effort = effort.set_column(effort.schema.get_field_index(name), field, pa.array([value], field.type))
+    return effort
+
+
 def _merged(tables: list):
     """Small tables of one schema as one: each by itself, of one row, takes some 20 kB."""
     import pyarrow as pa
 
-    return pa.concat_tables(tables).combine_chunks()
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()  # parts of earlier code may lack a column
 
 
 def _effort(tables: list) -> pd.DataFrame:
@@ -189,7 +204,7 @@ def _write_csv(parquet: Path, path: Path) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file, pq.ParquetFile(parquet) as source:
         file.write(",".join(source.schema_arrow.names) + "\n")
         for batch in source.iter_batches(CSV_ROWS):
-            batch.to_pandas().to_csv(file, index=False, header=False, lineterminator="\n", date_format=CSV_TIME)
+            file.write(csv_text(batch.to_pandas(), header=False, date_format=CSV_TIME))
 
 
 # ------------------------------------------------------------------------------------------------------------ what was done
@@ -197,15 +212,25 @@ def _write_csv(parquet: Path, path: Path) -> None:
 
 def with_gaps(effort: pd.DataFrame) -> pd.DataFrame:
     """Effort in order of time, each recording with the gap since the same recorder's last sound (negative: it overlaps an earlier
-    recording, and its reason says so). Recorders are told apart as `pipeline.effort.recorders` does."""
+    recording, and where that is more than a crystal that runs fast explains, its reason says so). A date that cannot be right is said, and makes no gap.
+    Recorders are told apart as `pipeline.effort.recorders` does."""
     effort = effort.sort_values(["start_utc", "recording"], ignore_index=True)
-    recorder = recorders(effort)
-    ends = effort["end_utc"].groupby(recorder).cummax().groupby(recorder).shift()
-    effort["gap_before_s"] = (effort["start_utc"] - ends) / timedelta(seconds=1)
-    for i in effort.index[effort["gap_before_s"] < -1.0]:
-        line = f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks"
-        effort.at[i, "reason"] = "; ".join(filter(None, [effort.at[i, "reason"], line]))
+    placed = with_places(effort)
+    recorder, start, end = (placed[column] for column in ("recorder", "start_utc", "end_utc"))
+    ends = end.groupby(recorder).cummax().groupby(recorder).shift()
+    before_s = ((end - start) / timedelta(seconds=1)).groupby(recorder).shift().fillna(0.0)
+    effort["gap_before_s"] = (start - ends) / timedelta(seconds=1)
+    for i in effort.index[effort["gap_before_s"] < -OVERLAP_S - CRYSTAL * before_s]:
+        _say(effort, i, f"overlaps an earlier recording by {-effort.at[i, 'gap_before_s']:.1f} s; check the recorders' clocks")
+    for i in effort.index[(placed["impossible"] != "") & ~effort["reason"].str.contains(IMPOSSIBLE, regex=False).fillna(False)]:
+        _say(effort, i, f"its date, {effort.at[i, 'start_utc']:%Y-%m-%d %H:%M:%S}, {IMPOSSIBLE}: it {placed.at[i, 'impossible']}; "
+                        "tables of time leave it out, give its start with --overrides")
     return effort
+
+
+def _say(effort: pd.DataFrame, row: int, line: str) -> None:
+    """Add a line to a recording's reason."""
+    effort.at[row, "reason"] = "; ".join(filter(None, [effort.at[row, "reason"], line]))
 
 
 def _count(events, counts: dict[str, Counter]) -> None:

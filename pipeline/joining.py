@@ -19,6 +19,7 @@ from ROI.detector import RoiDetector
 from spectrogram.generator import COARSE_FRAMES, coarse_peak
 from spectrogram.levels import FLOOR, Seconds, level_frame, level_rows, row_numbers
 from spectrogram.recording import Recording
+from spectrogram.still import WORTH_S, as_text, merged, stretch_of
 from spectrogram.windows import TraceJoiner, WindowPeaks
 
 
@@ -50,6 +51,7 @@ class Joiner:
         self.regions, self.clipped_s = Regions.none(len(self.namer.labels)), np.zeros(0)
         self.pending_seconds: list[Seconds] = []
         self.breaks_s = recording.timeline.breaks_s
+        self.rows_are_full = False
         self.coarse_tail = np.empty((0, profile.n_bands), np.float32)
         self.windows_levelled = 0
 
@@ -81,19 +83,23 @@ class Joiner:
             self.events += event_rows(span, self.namer, self.clipped_s)
 
     def _levels(self, made: Made) -> None:
-        """Keep seconds until they fill whole rows, so that long recordings do not gather them all."""
+        """Keep seconds until they fill whole rows, so that long recordings do not gather them all, and until the chunk after them
+        has been read: a stretch without sound that begins at a row's end is known then."""
+        if self.rows_are_full:
+            self._close_rows()
         self.pending_seconds.append(made.seconds)
         end_s = made.seconds.start_s[-1] + made.seconds.duration_s[-1] if len(made.seconds.start_s) else 0.0
-        if made.final or self.breaks_s or end_s % self.level_row_s == 0:
-            self._close_rows(made.final)
+        self.rows_are_full = bool(self.breaks_s) or end_s % self.level_row_s == 0
+        if made.final:
+            self._close_rows(final=True)
 
-    def _close_rows(self, final: bool) -> None:
+    def _close_rows(self, final: bool = False) -> None:
         seconds, self.pending_seconds = Seconds.join(self.pending_seconds), []
         if self.breaks_s and not final:  # rows begin anew after each pause, so the last one may be open still
             rows = row_numbers(seconds, self.level_row_s, self.breaks_s)
             done = int(np.searchsorted(rows, rows[-1])) if len(rows) else 0
             seconds, self.pending_seconds = seconds.cut(0, done), [seconds.cut(done)]
-        self.level_parts.append(level_rows(seconds, self.recording.sensitivity_db, self.level_row_s, self.breaks_s))
+        self.level_parts.append(level_rows(seconds, self.recording.sensitivity_db, self.level_row_s, self.breaks_s, self.recording.silences()))
 
     def _window_levels(self, made: Made) -> None:
         """Band levels of the next windows. A window's level is the mean over what of it was recorded."""
@@ -121,12 +127,16 @@ class Joiner:
         duration_s = (recording.frames_read or 0) / recording.sample_rate_hz
         common = {"recording": self.name, "recorder": recording.recorder, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
         begin_s, end_s, start_utc = (list(column) for column in zip(*recording.timeline.stretches(duration_s)))
+        silences, worth = recording.silences(), merged(recording.unlistened, duration_s, WORTH_S)
+        silent_s = [float(np.diff(stretch_of(silences, *edges)).sum()) for edges in zip(begin_s, end_s)]
         effort = common | {
-            "start_utc": start_utc, "end_utc": recording.utc(end_s, begin_s), "duration_s": np.subtract(end_s, begin_s), "sample_rate_hz": recording.sample_rate_hz,
-            "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
+            "start_utc": start_utc, "end_utc": recording.utc(end_s, begin_s), "duration_s": np.subtract(end_s, begin_s),
+            "listened_s": np.subtract(end_s, begin_s) - silent_s, "unlistened": [as_text(stretch_of(worth, *edges)) for edges in zip(begin_s, end_s)],
+            "sample_rate_hz": recording.sample_rate_hz, "status": status, "reason": "; ".join(recording.faults), "gap_before_s": np.nan, "sensitivity_db": recording.sensitivity_db,
             "missing_labels": "+".join(self.missing)}
         levels = level_frame(self.level_parts, generator_of(profile).front_end(recording.sample_rate_hz).meter, timeline=recording.timeline)
         levels.insert(1, "recording", self.name)
+        levels.insert(levels.columns.get_loc("duration_s") + 1, "calibrated", recording.calibrated)
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "recorder": recording.recorder, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
@@ -153,5 +163,21 @@ class Joiner:
         prob = np.concatenate([np.empty((0, len(labels)), np.float32), *self.prob_parts])
         prob[:, [label in self.missing for label in labels]] = np.nan
         columns = {f"p_{label}": prob[:, k] for k, label in enumerate(labels)}
-        columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc"}}
-        return table_of(columns | {"recording": self.name, "start_utc": self.recording.utc(columns["start_s"])}, types, len(columns["start_s"]))
+        columns |= {name: np.concatenate([np.zeros(0), *(part[name] for part in self.window_parts)]) for name in types if name not in {*columns, "recording", "start_utc", "calibrated"}}
+        self._hush(columns)
+        return table_of(columns | {"recording": self.name, "start_utc": self.recording.utc(columns["start_s"]), "calibrated": self.recording.calibrated}, types, len(columns["start_s"]))
+
+    def _hush(self, columns: dict[str, np.ndarray]) -> None:
+        """NaN for levels of windows that touch what was not listened to, and for probabilities of those of which it is half or more."""
+        silences = self.recording.silences()
+        if not len(silences):
+            return
+        so_far = np.concatenate([[0.0], np.cumsum(np.repeat(np.diff(silences).ravel(), 2) * np.tile([0, 1], len(silences)))])
+        edges = np.concatenate([[0.0], silences.ravel()])
+        start_s = columns["start_s"]
+        silent_s = np.interp(start_s + self.profile.window_s, edges, so_far) - np.interp(start_s, edges, so_far)
+        for name in columns:
+            if name.startswith("level_"):
+                columns[name][silent_s > 1e-9] = np.nan
+            elif name.startswith("p_"):
+                columns[name][silent_s >= self.profile.window_s / 2] = np.nan

@@ -1,4 +1,9 @@
-"""Worker processes on this machine, with a Dask scheduler in this process; and how many are sensible."""
+"""Worker processes on this machine, with a Dask scheduler in this process; and how many are sensible.
+
+Whoever reaches the port of a Dask worker can have it run code. So all of them listen on 127.0.0.1, and let in only
+who holds the certificate that this process makes for one run: it never leaves the memory and the temporary folder,
+which nobody else on the machine may read. There is no HTTP server (`pipeline.quiet_nodes`).
+"""
 from __future__ import annotations
 
 import logging
@@ -25,21 +30,39 @@ class LocalWorkers:
 
     def __init__(self, n: int, threads: int):
         import dask
-        from distributed import LocalCluster
+        from distributed import SpecCluster
+        from distributed.security import Security
 
+        from pipeline.quiet_nodes import QuietScheduler
         from pipeline.shelf import new_folder
 
         self.n, self.threads, self.processes, self.lost = n, threads, [], 0
         self.folder = new_folder()
         with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-ttl": None}):
-            self.cluster = LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
+            self.security = Security.temporary()
+            listening = {"host": "127.0.0.1", "protocol": "tls://", "port": 0, "security": self.security}
+            self.cluster = SpecCluster(scheduler={"cls": QuietScheduler, "options": listening},
+                                       security=self.security, silence_logs=logging.CRITICAL)
         self.address = self.cluster.scheduler_address
+        self.certificate = self._write_certificate()
         self.words = open(self.folder / "workers.txt", "w+b")
         self.processes = [self._start() for _ in range(n)]
 
+    def _write_certificate(self) -> list[str]:
+        """Leave this run's certificate and key where the workers find them; the options that name them."""
+        options = []
+        for option, text in (("--tls-ca-file", self.security.tls_ca_file), ("--tls-cert", self.security.tls_worker_cert),
+                             ("--tls-key", self.security.tls_worker_key)):
+            path = self.folder / f"{option.removeprefix('--')}.pem"
+            path.touch(mode=0o600)
+            path.write_text(text, encoding="ascii")
+            options += [option, str(path)]
+        return options
+
     def _start(self) -> subprocess.Popen:
         command = [sys.executable, "-m", "dask", "worker", self.address, "--no-nanny", "--nthreads", str(self.threads), "--no-dashboard",
-                   "--memory-limit", "0", "--death-timeout", "20", "--local-directory", str(self.folder)]
+                   "--memory-limit", "0", "--death-timeout", "20", "--local-directory", str(self.folder),
+                   "--host", "127.0.0.1", "--worker-class", "pipeline.quiet_nodes.QuietWorker", *self.certificate]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         env = os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error", "OMP_NUM_THREADS": "1",
                             "PYTHONWARNINGS": "ignore", **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.folder))}

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import epoch_s, one_each
+from pipeline.effort import epoch_s, one_each, with_places
 from spectrogram.levels import PSD_BANDS_PER_DECADE
+from spectrogram.units import all_calibrated
 
 MAX_BINS = 1000
 STEP_DB, LOWEST_DB, STEPS = 0.25, -50.0, 1200  # -50 to 250 dB re 1 µPa^2/Hz
@@ -25,7 +26,7 @@ class LongTerm:
 
     edges_s (bins + 1,): seconds since 1970, or of sound, one recording after another, where `dated` is false; centres_hz (bands,);
     level_db (bins, bands): dB re 1 µPa^2/Hz, NaN where nothing was recorded; percentile_db (3, bands): p05, p50, p95 over rows of the levels table;
-    row_s: their usual length; recordings: how many took part.
+    row_s: their usual length; recordings: how many took part; calibrated: whether all of them are.
     """
 
     dated: bool
@@ -35,6 +36,7 @@ class LongTerm:
     percentile_db: np.ndarray
     row_s: float
     recordings: int
+    calibrated: bool = True
 
     @property
     def borders_hz(self) -> np.ndarray:
@@ -48,8 +50,8 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
 
     Recordings without a start time take part only where none has one; they then stand one after another.
     """
-    columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdigit()]
-    effort = one_each(effort[effort["duration_s"] > 0])
+    columns = [c for c in _columns(levels) if c.startswith("PSD_") and c[4:].replace(".", "", 1).isdecimal()]
+    effort = with_places(one_each(effort[effort["duration_s"] > 0]))
     dated = bool(effort["start_utc"].notna().any())
     effort = effort[effort["start_utc"].notna()] if dated else effort
     if not columns or not len(effort):
@@ -86,7 +88,8 @@ def long_term(levels: pd.DataFrame | str | Path, effort: pd.DataFrame, max_bins:
     with np.errstate(divide="ignore", invalid="ignore"):
         average_db = 10 * np.log10(power / np.where(weight > 0, weight, np.nan))
     centres_hz = 1000 * 10 ** (numbers / PSD_BANDS_PER_DECADE)  # names are rounded
-    return LongTerm(dated, first_s + width_s * np.arange(bins + 1), centres_hz, average_db, _percentiles(counts, (0.05, 0.5, 0.95)), usual_s, int(used.sum()))
+    return LongTerm(dated, first_s + width_s * np.arange(bins + 1), centres_hz, average_db, _percentiles(counts, (0.05, 0.5, 0.95)), usual_s,
+                    int(used.sum()), all_calibrated(effort[used]))
 
 
 def _columns(levels) -> list[str]:

@@ -1,6 +1,6 @@
 """A deployment minute by minute: who listened, and what was heard. `pipeline.presence` adds it up.
 
-One array for each site and label (two years: a million minutes), so time and memory grow with the length of the deployment.
+One array for each site, label and season (two years: a million minutes), so time and memory grow with the length of the deployments, not with what lies between them.
 """
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import can_show, epoch_s, with_places
+from pipeline.effort import can_show, epoch_s, listened_pieces, with_places
 
 LEAST_S = 1.0             # a window of the model: shorter sound names nothing
 GRID_MIN = 15             # all zones' offsets and changes since 1972 lie on quarters of an hour
+PAUSE_S = 400 * 86400.0   # between recordings of a site: longer ones are not told minute by minute
 ANY = "any call"
 NOT_CALLS = ("Boat",)     # a state of the water, told by windows and not by events
 
@@ -45,36 +46,50 @@ def event_labels(events: pd.DataFrame) -> list[str]:
 
 
 def site_minutes(events: pd.DataFrame, effort: pd.DataFrame, labels: Sequence[str] | None = None, sites=None, least_s: float = LEAST_S) -> Iterator[Minutes]:
-    """`Minutes` of each site and label, from the first minute that was recorded there to the last."""
+    """`Minutes` of each site and label, from the first minute that was recorded there to the last; one for each season, where more than `PAUSE_S` lies between."""
     labels = event_labels(events) if labels is None else list(labels)
     effort = with_places(effort, sites)
     effort = effort[(effort["duration_s"] > 0) & effort["start_utc"].notna()].reset_index(drop=True)
     start_s = epoch_s(effort["start_utc"])
     end_s = start_s + effort["duration_s"].to_numpy()
+    piece, heard_s, silent_s = listened_pieces(effort)
     shown = {label: can_show(effort, label) for label in dict.fromkeys([*labels, *event_labels(events)]) if label != ANY}
     shown[ANY] = np.logical_or.reduce([*(shown[x] for x in shown), np.zeros(len(effort), bool)])
     names = effort["recording"].drop_duplicates()  # a file inside which the recorder paused has several rows
     row = np.append(names.index, -1)[pd.Index(names).get_indexer(events["recording"])]
     called_s, quiet_s = epoch_s(events["start_utc"]), epoch_s(events["end_utc"])
     kind, kinds = pd.factorize(events["labels"])
+    named = {label: np.array([label == ANY or label in x.split("+") for x in kinds] + [False]) for label in labels}
     for site, mine in effort.groupby("site", sort=True).indices.items():
-        first, last = int(start_s[mine].min() // 60), -int(-end_s[mine].max() // 60)
         at_site = np.zeros(len(effort) + 1, bool)  # the last is for events of recordings that have no place in time
         at_site[mine] = True
         here = at_site[row] & np.isfinite(called_s)
-        edges_s, known = np.arange(first, last + 1) * 60.0, {}
+        seasons, known = _seasons(start_s[mine], end_s[mine]), {}
         for label in labels:
-            which = mine[shown[label][mine]]
-            if which.tobytes() not in known:
-                known[which.tobytes()] = (covered(start_s[which], end_s[which], edges_s), _added_up(start_s[which], end_s[which], edges_s))
-            named = np.array([label == ANY or label in x.split("+") for x in kinds] + [False])
-            hits = here & named[kind]
-            begin, end = (called_s[hits] // 60).astype(np.int64) - first, (quiet_s[hits] // 60).astype(np.int64) - first
-            inside = (begin >= 0) & (begin < last - first)
-            begin, end = begin[inside], np.clip(end[inside], begin[inside], last - first - 1)
-            counts = np.bincount(begin, minlength=last - first).astype(np.int32)
-            touched = np.cumsum(np.bincount(begin, minlength=last - first + 1) - np.bincount(end + 1, minlength=last - first + 1))[:-1] > 0
-            yield Minutes(site, label, first, *known[which.tobytes()], counts, touched, least_s)
+            hits = here & named[label][kind]
+            begins, ends = called_s[hits] // 60, quiet_s[hits] // 60
+            for first, last in seasons:
+                season = (start_s < last * 60.0) & (end_s > first * 60.0)
+                which = np.flatnonzero((at_site[:-1] & season & shown[label])[piece])
+                key = first, which.tobytes()
+                if key not in known:
+                    spans = heard_s[which], silent_s[which], np.arange(first, last + 1) * 60.0
+                    known[key] = covered(*spans), _added_up(*spans)
+                begin, end = begins.astype(np.int64) - first, ends.astype(np.int64) - first
+                inside = (begin >= 0) & (begin < last - first)
+                begin, end = begin[inside], np.clip(end[inside], begin[inside], last - first - 1)
+                counts = np.bincount(begin, minlength=last - first).astype(np.int32)
+                steps = np.bincount(begin, minlength=last - first + 1) - np.bincount(end + 1, minlength=last - first + 1)
+                yield Minutes(site, label, first, *known[key], counts, np.cumsum(steps)[:-1] > 0, least_s)
+
+
+def _seasons(start_s: np.ndarray, end_s: np.ndarray) -> list[tuple[int, int]]:
+    """First and last minute of each stretch of time in which recordings lie no further than `PAUSE_S` apart."""
+    order = np.argsort(start_s, kind="stable")
+    latest = np.maximum.accumulate(end_s[order])
+    fresh = np.concatenate([[True], start_s[order][1:] - latest[:-1] > PAUSE_S])
+    begins, ends = start_s[order][fresh], latest[np.concatenate([np.flatnonzero(fresh)[1:] - 1, [len(latest) - 1]])]
+    return [(int(begin // 60), -int(-end // 60)) for begin, end in zip(begins, ends)]
 
 
 def covered(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ noted in `effort` and the run goes on; runs on the same output folder share the 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,21 +20,21 @@ from pipeline.overrides import read_overrides, strangers
 from pipeline.local_workers import sensible_workers
 from pipeline.parts import Job, Part
 from pipeline.progress import Bar, say
+from pipeline.ripening import SETTLE_S
 from pipeline.single import load, override
-from pipeline.sources import Source, find_recordings, list_recordings
+from pipeline.sources import find_recordings, list_recordings
 from pipeline.splitting import Splitter, limit_s, stretches
-from pipeline.watch import SETTLE_S, Ripening
-from pipeline.worker import model_ref
+from pipeline.time_limit import check_limit
+from pipeline.watch import Watch
+from pipeline.worker import NoWorkers, model_ref
+from spectrogram.addresses import is_remote, parted
 from spectrogram.names import zone
-
-LIST_S = 5.0      # between two looks at a live folder, at most
-JOIN_SHARE = 0.1  # of a watching run's time at most goes into joining tables anew
 
 
 def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, thresholds=None, channel: int = 0, overrides=None, clock: str | None = None,
                             level_row_s: int = 60, workers: int | None = None, scheduler=None, watch: bool = False, settle_s: float = SETTLE_S,
                             device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None,
-                            split_s: float | None = None) -> pd.DataFrame:
+                            split_s: float | None = None, time_limit_s: float | None = None, gone: str | None = None) -> pd.DataFrame:
     """Find and name the calls in a folder, a bucket or a web folder of recordings (any depth).
 
     Parameters
@@ -48,6 +47,10 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     watch : go on and take up files as a recorder finishes them, until Ctrl-C. settle_s : how long such a file must have rested.
     split_s : recordings longer than this (seconds) are cut into stretches that workers share, with the same tables; none: two hours, where there are fewer
         than four recordings for each of several workers; inf: none is. Remote and denoised recordings stay whole.
+    time_limit_s : how long a recording may take to be fetched, and then to be done, before it counts as failed and the others go on; none: an hour, and 4 s
+        for each megabyte.
+    gone : what becomes of recordings that are in the output folder and not in the input; none: those that vanished keep their rows, called `gone` in `effort`,
+        and another input is refused; "keep": the rows of another input stay too; "drop": all these rows go.
     csv, raven : also write CSV tables, Raven selection tables. again : do finished recordings anew, and try failed ones.
     The rest : as for `run_pipeline_single_audio`.
 
@@ -59,6 +62,8 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     ------
     NothingFound
         if there is no recording. Faults of single recordings are printed, noted in `effort`, and do not stop the run.
+    OtherSettings, OtherInput
+        (ValueError) where a run with other settings is at work in the output folder, or it holds recordings of another input.
     OSError
         where tables cannot be written, a remote place cannot be listed, or workers do not come. Finished recordings are kept.
     """
@@ -70,18 +75,26 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     denoised_by = chosen_denoiser(denoise, loaded)[1]
     check_level_row(level_row_s)
     limit_s(split_s, 0, 1)
+    check_limit(time_limit_s)
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: give 1 or more")
     archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s), "denoise": denoised_by}, zone(clock or os.environ.get("TIMEZONE")),
-                      given, raven, again, say, denoise)
+                      given, raven, again, say, denoise, time_limit_s, gone)
     unknown = strangers(given, [source.name for source in sources])
     if unknown and not watch:
         say(f"{overrides}: no recording is called {', '.join(unknown)}; give paths below {input_dir}, or file names")
     try:
         if watch:
+            archive.look_back([archive.job(source) for source in sources], parted(str(input_dir)).where.rstrip("/") if is_remote(input_dir) else os.path.abspath(input_dir))
             with _engine([], workers, scheduler, model, loaded, profile, device) as engine:
-                finished = _watch(input_dir, archive, engine, Splitter(archive, limit_s(split_s, 0, engine.workers)), settle_s, csv)
-            return archive.join(finished, csv)
+                splitter = Splitter(archive, limit_s(split_s, 0, engine.workers))
+                watching = Watch(input_dir, archive, splitter, settle_s, csv)
+                try:
+                    finished = watching.run(lambda jobs, elsewhere, keep: _done(archive, engine, splitter, jobs, elsewhere, keep))
+                except NoWorkers:
+                    archive.join(watching.in_order(), csv, watching.listed)
+                    raise
+            return archive.join(finished, csv, watching.listed)
         jobs = [archive.job(source) for source in sources]
         todo = archive.to_do(jobs)
         if todo:
@@ -118,8 +131,9 @@ def _engine(todo: list[tuple[float, bool]], workers: int | None, scheduler, mode
     return Cluster(model_ref(model, loaded, profile, device), loaded.profile, processes, threads, any(remote for _, remote in todo))
 
 
-def _done(archive: Archive, engine, splitter: Splitter, jobs: Iterable[Job | None], elsewhere) -> Iterator[tuple[Job | None, Part | None]]:
-    """Have the jobs done and keep their parts; also tells of stretches. (None, None): nothing new just now."""
+def _done(archive: Archive, engine, splitter: Splitter, jobs: Iterable[Job | None], elsewhere, keep=None) -> Iterator[tuple[Job | None, Part | None]]:
+    """Have the jobs done and keep their parts; also tells of stretches. (None, None): nothing new just now. `keep(part, job)`: else as is usual."""
+    keep = keep or (lambda part, job: (splitter if job.stretch else archive).keep(part, job))
     given: dict[str, Job] = {}
 
     def units():
@@ -142,55 +156,8 @@ def _done(archive: Archive, engine, splitter: Splitter, jobs: Iterable[Job | Non
                 yield None, None
             else:
                 unit = given.pop(part.key)
-                (splitter if unit.stretch else archive).keep(part, unit)
+                keep(part, unit)
                 yield unit, part
             for job, part in splitter.joined():
-                archive.keep(part, job)
+                keep(part, job)
                 yield job, part
-
-
-def _watch(input_dir, archive: Archive, engine, splitter: Splitter, settle_s: float, csv: bool) -> list[Job]:
-    """Take up files as they are finished, until Ctrl-C; join the tables now and then. Returns what was done."""
-    finished: dict[str, Job] = {}
-    ripening, fresh, joined, cost_s = Ripening(settle_s), False, time.monotonic(), 0.0
-
-    def arriving():
-        nonlocal fresh
-        while True:
-            for source in ripening.ready(_listed(input_dir), time.monotonic()):
-                job = archive.job(source)
-                if archive.is_done(job):
-                    archive.raven_if_missing(job)
-                    finished[source.name], fresh = job, True
-                else:
-                    yield job
-            until = time.monotonic() + min(settle_s / 2, LIST_S)
-            while time.monotonic() < until:
-                yield None
-
-    def in_order() -> list[Job]:
-        return [finished[name] for name in sorted(finished)]
-
-    say(f"watching {input_dir}; Ctrl-C ends it")
-    try:
-        for job, part in _done(archive, engine, splitter, arriving(), lambda job: finished.update({job.source.name: job})):
-            if job is not None and not job.stretch:
-                finished[job.source.name], fresh = job, True
-                say(f"{job.source.name}: {'failed' if part.failed else f'{part.sound_s:.0f} s done'}")
-            elif fresh and time.monotonic() - joined > cost_s / JOIN_SHARE:
-                began, fresh = time.monotonic(), False
-                archive.join(in_order(), csv)
-                joined = time.monotonic()
-                cost_s = joined - began
-    except KeyboardInterrupt:
-        say("stopped; the tables are brought up to date")
-    return in_order()
-
-
-def _listed(input_dir) -> list[Source]:
-    """The recordings that are there; none, and a line that says so, while the place cannot be reached."""
-    try:
-        return list_recordings(input_dir)
-    except OSError as error:
-        say(f"{error}; trying again")
-        return []

@@ -6,13 +6,14 @@ from csv import reader
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pipeline.tables import FORMULA
 from spectrogram.sensitivity import checked
 
-OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db")
+OVERRIDES = ("file", "start_utc", "serial", "sensitivity_db", "gain")
 
 
 def read_overrides(path: str | Path | None) -> dict[str, dict]:
-    """Start times, serials and sensitivities from a CSV: columns `file` and any of `start_utc`, `serial`, `sensitivity_db`.
+    """Start times, serials and sensitivities from a CSV: columns `file` and any of `start_utc`, `serial`, `sensitivity_db`, `gain`.
 
     `file` is a recording's path below the input folder, or its name alone. A time without a zone is UTC.
 
@@ -51,6 +52,8 @@ def _read_line(line: list[str], columns: list[str]) -> tuple[str, dict]:
     name = given.pop("file", None)
     if name is None:
         raise ValueError("no file name")
+    if name.startswith("'") and name[1:].startswith(FORMULA):  # copied from a table of ours
+        name = name[1:]
     if "start_utc" in given:
         start = datetime.fromisoformat(given["start_utc"])
         given["start_utc"] = start.replace(tzinfo=timezone.utc) if start.tzinfo is None else start.astimezone(timezone.utc)

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.effort import listened_s
 from pipeline.events import call_labels
 from pipeline.plots import busiest_passage
 from pipeline.tables import read_provenance
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
+from spectrogram.units import all_calibrated, pressure_unit
 
 
 class Run:
@@ -65,12 +67,13 @@ class Run:
             "start (UTC)": top["start_utc"].dt.strftime("%Y-%m-%d %H:%M:%S.%f").str[:-5].fillna("unknown"), "recording": top["recording"],
             "start (s)": top["start_s"].round(2), "duration (s)": (top["end_s"] - top["start_s"]).round(2), "labels": top["labels"],
             "diphonic": top["diphonic"], "low (kHz)": (top["low_hz"] / 1e3).round(1), "high (kHz)": (top["high_hz"] / 1e3).round(1),
-            "score": np.round(np.nanmax(scores, axis=1).astype(float), 2) if len(top) else [], "SNR (dB)": top["snr_db"].astype(float).round(1), "level (dB re 1 µPa)": top["level_db"].astype(float).round(1),
+            "score": np.round(np.nanmax(scores, axis=1).astype(float), 2) if len(top) else [], "SNR (dB)": top["snr_db"].astype(float).round(1), f"level ({pressure_unit(all_calibrated(top))})": top["level_db"].astype(float).round(1),
         }).reset_index(drop=True)
 
     def counts(self) -> pd.DataFrame:
-        """Events, events per recorded hour, and total seconds of each label, of diphonic events and of all."""
-        hours = self.effort["duration_s"].sum() / 3600
+        """Events, events per hour of listening, and total seconds of each label, of diphonic events and of all."""
+        heard_s = listened_s(self.effort)
+        hours = heard_s.sum() / 3600
         names = self.events["labels"].str.split("+")
         missing = self.effort["missing_labels"].str.split("+")
         rows = []
@@ -82,10 +85,10 @@ class Run:
             else:
                 mine = self.events[names.map(lambda labels: what in labels).astype(bool)] if len(self.events) else self.events
                 could = ~missing.map(lambda labels: what in labels).astype(bool)
-                hours = self.effort.loc[could, "duration_s"].sum() / 3600
+                hours = heard_s[could].sum() / 3600
             rows.append({"label": what, "events": len(mine), "per hour": round(len(mine) / hours, 1) if hours else np.nan,
                          "hours that could show it": round(hours, 3), "seconds": round((mine["end_s"] - mine["start_s"]).sum(), 1)})
-            hours = self.effort["duration_s"].sum() / 3600
+            hours = heard_s.sum() / 3600
         return pd.DataFrame(rows)
 
     def files(self) -> pd.DataFrame:
@@ -99,8 +102,9 @@ def describe(run: Run, simulated: bool) -> str:
     effort, events = run.effort, run.events
     failed = int((effort["status"] == "failed").sum())
     lines = ["**This deployment is simulated**: no animal was recorded." if simulated else ""]
+    gone = int((effort["status"] == "gone").sum())
     lines.append(f"{len(effort)} recordings, {effort['duration_s'].sum() / 60:.1f} minutes; {failed} could not be read, "
-                 f"{int((effort['status'] == 'partial').sum())} only in part. {len(events)} events, {int(events['diphonic'].sum())} of them diphonic.")
+                 f"{int((effort['status'] == 'partial').sum())} only in part{f', {gone} are no longer there (their rows are kept)' if gone else ''}. {len(events)} events, {int(events['diphonic'].sum())} of them diphonic.")
     unknown = int((~effort["calibrated"] & (effort["status"] != "failed")).sum())
     if unknown:
         lines.append(f"**Levels of {unknown} recordings are not calibrated**: the hydrophone is unknown and -170 dB stands in; "

@@ -24,12 +24,18 @@ import pandas as pd
 
 from pipeline.drafts import draft
 from pipeline.fetching import Near, OutOfRoom, bring
+from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
-from pipeline.sources import Source
+from pipeline.sources import GONE, Source, state_of
 from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
+from pipeline.time_limit import TookTooLong, within
+from spectrogram.addresses import one_line
+from spectrogram.dating import same_time
 from spectrogram.recording import BadRecording, Recording
 
+TIME_MEND = "see whether it and its disk can be read, then run again, with --time-limit-s SECONDS if it only needs longer"
+CHANGED = "changed while it was worked on; run again when it is finished"
 _ONE = threading.Lock()  # a process works on one recording; a second thread may meanwhile fetch the next
 
 
@@ -39,6 +45,7 @@ class Job:
 
     recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
+    time_limit_s : how long it may take to fetch it, and then to work on it. remark : a doubt that its effort row tells, whatever is found.
     """
 
     source: Source
@@ -53,6 +60,8 @@ class Job:
     threads: int = 1
     denoise: str | None = None
     stretch: Stretch | None = None
+    time_limit_s: float = float("inf")
+    remark: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -60,15 +69,16 @@ class Job:
 
     def bring(self, wanted=lambda: True) -> Near:
         """`pipeline.fetching.bring` for what of the recording is to be done."""
-        return bring(self.source, wanted, self.stretch.share if self.stretch else (0.0, 1.0))
+        return bring(self.source, wanted, self.stretch.share if self.stretch else (0.0, 1.0), self.time_limit_s)
 
     def open(self, path: Path, kind=None) -> Recording:
         """The recording that lies at `path`, with this run's start time and calibration."""
-        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.given.get("serial"), clock=self.clock)
-        recording.folder = self.recording["folder"]
-        known_here = recording.serial == self.recording["serial"] and (self.recording["calibrated"] or not recording.calibrated)
-        if known_here or "sensitivity_db" in self.given:  # else the file tells what its name does not
-            recording.sensitivity_db, recording.calibrated = self.recording["sensitivity_db"], self.recording["calibrated"]
+        recording = (kind or Recording)(path, self.channel, self.given.get("start_utc"), self.given.get("serial"),
+                                        self.given.get("sensitivity_db"), self.clock, self.given.get("gain"))
+        recording.folder, ours = self.recording["folder"], self.recording
+        told_more = recording.calibrated and (not ours["calibrated"] or not same_time(recording.start_utc, ours["start_utc"]))
+        if "sensitivity_db" in self.given or (recording.serial == ours["serial"] and not told_more):  # else the file tells what its name does not
+            recording.sensitivity_db, recording.calibrated = ours["sensitivity_db"], ours["calibrated"]
         return recording
 
 
@@ -106,16 +116,21 @@ def finish(job: Job, brought, model) -> Part:
     OutOfRoom
         where the temporary folder is full, which no other recording will mend.
     """
+    where = job.source.where
     try:
         near = brought()
     except OutOfRoom:
         raise
+    except TookTooLong:
+        return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
-        reason = f"{printable(job.source.where)}: cannot be fetched ({error}); check the address and the connection, then run again"
+        reason = f"{where}: cannot be fetched ({one_line(error)}); check the address and the connection, then run again"
         return failed_part(job, reason, model.profile)
     try:
         with _ONE:
-            return make_stretch(job, near, model) if job.stretch else make_part(job, near, model)
+            return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)
+    except TookTooLong:
+        return failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     finally:
         near.let_go()
 
@@ -124,6 +139,7 @@ def make_part(job: Job, near: Near, model) -> Part:
     """Process a recording that lies here; a fault is what its part says, never an exception."""
     try:
         job.source.name.encode("utf-8")
+        state = state_of(near.path)
         recording = job.open(near.path)
         threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
         result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name,
@@ -131,15 +147,19 @@ def make_part(job: Job, near: Near, model) -> Part:
         if result.metadata["denoise"] != job.made["settings"].get("denoise"):
             raise ValueError(f"the denoiser here is {result.metadata['denoise']}, the run's is {job.made['settings'].get('denoise')}; copy the same folder to every machine")
     except Exception as error:
-        lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and _readable(near.path)
+        lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and near.path.is_file() and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)
-    return part_of(job, result)
+    return part_of(job, result, CHANGED if state_of(near.path) not in (state, (0, GONE)) else "")
 
 
-def part_of(job: Job, result) -> Part:
-    """A recording's result as its part."""
+def part_of(job: Job, result, doubt: str = "") -> Part:
+    """A recording's result as its part; a doubt (of this making, or the job's own remark) makes it `partial`."""
     frames = {table: getattr(result, table) for table in TABLES}
-    return Part(job.key, pack(frames, job.made), faults=tuple(result.recording.faults), sound_s=float(result.effort["duration_s"].sum()))
+    doubts = [line for line in (job.remark, doubt) if line]
+    if doubts:
+        reasons = ["; ".join(filter(None, [reason, *doubts])) for reason in result.effort["reason"]]
+        frames["effort"] = result.effort.assign(status="partial", reason=reasons).astype({"status": "str", "reason": "str"})
+    return Part(job.key, pack(frames, job.made), faults=(*result.recording.faults, *doubts), sound_s=float(result.effort["duration_s"].sum()))
 
 
 def make_stretch(job: Job, near: Near, model) -> Part:
@@ -175,8 +195,10 @@ def _why(job: Job, near: Near, error: Exception) -> str:
 
 def failed_part(job: Job, reason: str, profile, lasting: bool = False) -> Part:
     """Empty tables, and an effort row that says why."""
+    reason = shown(printable(reason))
     start_utc = job.recording["start_utc"]
-    row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc, "duration_s": 0.0, "sample_rate_hz": 0,
+    row = {"recording": printable(job.source.name), "recorder": job.recording["recorder"], "channel": job.channel, "start_utc": start_utc, "end_utc": start_utc,
+           "duration_s": 0.0, "listened_s": 0.0, "unlistened": "", "sample_rate_hz": 0,
            "status": "failed", "reason": reason, "gap_before_s": np.nan, "calibrated": False, "sensitivity_db": np.nan,
            "missing_labels": "+".join(profile.labels)}
     frames = {"events": typed(pd.DataFrame(), event_types(profile)), "regions": typed(pd.DataFrame(), region_types(profile)), "windows": typed(pd.DataFrame(), window_types(profile)),

@@ -10,7 +10,7 @@ from spectrogram.recording import Recording
 
 COLOURS = {"ECHO": "#56b4e9", "HFPC": "#f0e442", "BBPC": "#e69f00", "Whistle": "#7fe07f", "Boat": "#999999"}  # Okabe-Ito, fit for dark pictures
 DIPHONIC = "#ff7fbf"
-STATUS = {"ok": "#009e73", "partial": "#e69f00", "failed": "#d55e00"}
+STATUS = {"ok": "#009e73", "partial": "#e69f00", "failed": "#d55e00", "gone": "#0072b2"}
 
 
 def plot_events(result, start_s: float = 0.0, end_s: float | None = None, ax=None):
@@ -125,9 +125,10 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
 
 def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float = 10.0) -> tuple[str, float]:
     """(recording, start_s) of the passage that shows most kinds of calls, most clearly: for a first picture."""
-    done = effort[effort["status"] != "failed"]
+    done = effort[~effort["status"].isin(("failed", "gone"))]
     if not len(done):
-        raise ValueError(f"none of the {len(effort)} recordings could be processed; the reasons stand in the effort table")
+        raise ValueError(f"none of the {len(effort)} recordings could be processed and is still there; the reasons stand in the effort table")
+    events = events[events["recording"].isin(done["recording"])]
     if not len(events):
         return done["recording"].iloc[0], 0.0
     best, place = -1.0, (events["recording"].iloc[0], 0.0)
@@ -143,8 +144,11 @@ def busiest_passage(events: pd.DataFrame, effort: pd.DataFrame, seconds: float =
 
 
 def _placed(effort: pd.DataFrame) -> pd.DataFrame:
-    """Without failed recordings of unknown time: one of them must not take the dates from all others."""
-    return effort[(effort["status"] != "failed") | effort["start_utc"].notna()]
+    """Without failed recordings of unknown time, and those whose date cannot be right: one of them must not take the dates from all others."""
+    from pipeline.effort import with_places
+
+    possible = (with_places(effort)["impossible"] == "").to_numpy()
+    return effort[((effort["status"] != "failed") | effort["start_utc"].notna()) & possible]
 
 
 def _clock(effort: pd.DataFrame):

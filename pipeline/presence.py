@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import can_show, with_places
+from pipeline.effort import can_show, listened_s, with_places
 from pipeline.intervals import effective_minutes, rate_interval, resampled, wilson
 from pipeline.minutes import ANY, LEAST_S, Minutes, bin_edges, event_labels, padded, site_minutes
 from spectrogram.names import zone
@@ -141,33 +141,39 @@ def call_rates(events: pd.DataFrame, effort: pd.DataFrame, *, labels: Sequence[s
     """
     labels, clock = event_labels(events) if labels is None else list(labels), zone(time_zone)
     effort, rng, rows = with_places(effort, sites), np.random.default_rng(seed), []
-    minutes = {(m.site, m.label): m for m in site_minutes(events, effort, labels, None, least_s)}
+    minutes: dict[tuple[str, str], list[Minutes]] = {}
+    for m in site_minutes(events, effort, labels, None, least_s):
+        minutes.setdefault((m.site, m.label), []).append(m)
     for site, mine in effort[effort["duration_s"] > 0].groupby("site", sort=True):
-        timed = [minutes[site, label] for label in labels if (site, label) in minutes]
+        timed = [minutes[site, label] for label in labels if (site, label) in minutes]  # a list of seasons each
         unit = block or _block_unit(timed, clock)
         undated = mine[mine["start_utc"].isna()]
         for label in labels:
-            m = minutes.get((site, label))
-            x, k, y, t = _blocks(m, unit, clock) if m is not None else np.zeros((4, 0))
+            seasons = minutes.get((site, label), [])
+            x, k, y, t = _blocks(seasons, unit, clock)
             y0, t0 = _recording_blocks(events, undated, label, event_labels(events))
             rates = resampled(np.append(y, y0), np.append(t, t0), draws, rng)
             shares = resampled(x, k, draws, rng)
             if x.sum() in (0, k.sum()):  # none or all of the minutes: every draw is the same
                 shares = (shares[0], *map(float, wilson(x.sum(), k.sum())))
-            rows.append({"site": site, "label": label, "recorded_s": round((t.sum() + t0.sum()) * 3600, 3), "listened_s": m.listened_s.sum() if m is not None else np.nan,
+            rows.append({"site": site, "label": label, "recorded_s": round((t.sum() + t0.sum()) * 3600, 3), "listened_s": sum(m.listened_s.sum() for m in seasons) if seasons else np.nan,
                          "events": int(y.sum() + y0.sum()), "events_per_hour": rates[0], "rate_low": rates[1], "rate_high": rates[2], "share": shares[0],
-                         "share_low": shares[1], "share_high": shares[2], "block": unit if m is not None else "recording", "blocks": int((t > 0).sum() + (t0 > 0).sum())})
+                         "share_low": shares[1], "share_high": shares[2], "block": unit if seasons else "recording", "blocks": int((t > 0).sum() + (t0 > 0).sum())})
     columns = ["site", "label", "recorded_s", "listened_s", "events", "events_per_hour", "rate_low", "rate_high", "share", "share_low", "share_high", "block", "blocks"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _block_unit(minutes: list[Minutes], clock) -> str:
-    days = [(_blocks(m, "day", clock)[3] > 0).sum() for m in minutes]
+def _block_unit(labels: list[list[Minutes]], clock) -> str:
+    days = [(_blocks(seasons, "day", clock)[3] > 0).sum() for seasons in labels]
     return "day" if max(days, default=0) >= ENOUGH_DAYS else "hour"
 
 
-def _blocks(m: Minutes, unit: str, clock) -> np.ndarray:
+def _blocks(seasons: list[Minutes], unit: str, clock) -> np.ndarray:
     """(4, blocks): minutes with calls, minutes listened, events, hours recorded; blocks without any recording are left out."""
+    return np.concatenate([np.zeros((4, 0)), *(_blocks_of(m, unit, clock) for m in seasons)], axis=1)
+
+
+def _blocks_of(m: Minutes, unit: str, clock) -> np.ndarray:
     m = padded(m, unit, clock)
     at = bin_edges(m.first, m.first + len(m.events), unit, clock)[:-1] - m.first
     listened = m.listened
@@ -184,7 +190,7 @@ def _recording_blocks(events: pd.DataFrame, undated: pd.DataFrame, label: str, a
     mine = events[events["recording"].isin(undated["recording"])]
     named = [label == ANY or label in x.split("+") for x in mine["labels"]]
     counts = mine.loc[np.array(named, bool), "recording"].value_counts()
-    return undated["recording"].map(counts).fillna(0).to_numpy(dtype=float), undated["duration_s"].to_numpy() / 3600
+    return undated["recording"].map(counts).fillna(0).to_numpy(dtype=float), listened_s(undated).to_numpy() / 3600
 
 
 def minutes_with(windows, label: str, threshold: float) -> pd.DataFrame:

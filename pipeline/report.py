@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import report_figures as figures
-from pipeline.effort import NO_SERIAL, clock_jumps, duty_cycle, gaps, overlaps, segments
+from pipeline.effort import NO_SERIAL, clock_jumps, clock_rates, duty_cycle, gaps, listened_s, overlaps, segments
 from pipeline.long_term import long_term
 from pipeline.plots import plot_call_types
 from pipeline.presence import call_rates, hour_of_day, presence
@@ -28,7 +28,8 @@ from pipeline.tables import TABLES
 ROWS = 12  # of a table; what is more is counted
 MOST_DRAWN = 2000  # recordings without a start time, one after another
 FAULTS = {"clipping": "clipping", "silence": "silence", "are not numbers": "samples that are no numbers", "overlaps an earlier": "overlap with an earlier recording",
-          "no start time": "no start time in the name", "truncated": "truncated", "damaged": "damaged"}
+          "no start time": "no start time in the name",
+          "not listened to": "stretches that were not listened to", "cannot be right": "a date that cannot be right", "truncated": "truncated", "damaged": "damaged"}
 
 
 class Report(Deployment):
@@ -46,7 +47,11 @@ class Report(Deployment):
                 + (f"; {failed:,} could not be read" if failed else "") + f". <b>{counted(len(self.events), 'event')}</b>, {int(self.events['diphonic'].sum()):,} of them diphonic."]
         undated = len(self.heard) - len(self.dated)
         if undated:
-            said.append(f"{counted(undated, 'recording')} ({hours(self.heard['duration_s'].sum() - self.dated['duration_s'].sum())}) without a start time: counted in totals, but not by day and hour.")
+            said.append(f"{counted(undated, 'recording')} ({hours(self.heard['duration_s'].sum() - self.dated['duration_s'].sum())}) without a start time that can be right: counted in totals, but not by day and hour.")
+        silent_s = (self.heard["duration_s"] - listened_s(self.heard)).sum()
+        if silent_s > 0:
+            broken = int((listened_s(self.heard) < self.heard["duration_s"]).sum())
+            said.append(f"{hours(silent_s)} of it, in {counted(broken, 'recording')}, were not listened to (dropouts, muted stretches, gaps): no presence and no levels there.")
         if self.model_info.get("summary", {}).get("simulated"):
             said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>, which was <b>trained on simulated sound</b>: "
                         f"check its names before you rely on them (<code>{self.model_info['folder']}/model_card.md</code>).")
@@ -72,6 +77,7 @@ class Report(Deployment):
     def recorders(self):
         """A row for each recorder: when, how long, on which schedule, gaps."""
         cycles = duty_cycle(self.effort).set_index(["site", "recorder"])
+        fast = clock_rates(self.effort).set_index(["site", "recorder"])["ppm"]
         rows = []
         for key, mine in self.heard.groupby(["site", "recorder"], sort=True):
             cycle = cycles.loc[key] if key in cycles.index else None
@@ -83,6 +89,7 @@ class Report(Deployment):
             rows.append({"recorder": key[1] if key[0] == key[1] else f"{key[1]}, {key[0]}", "first sound": self.local(mine["start_utc"].min()), "last sound": self.local(mine["end_utc"].max()), "recordings": f"{len(mine):,}",
                          "sound": hours(mine["duration_s"].sum()), "schedule": schedule, "stretches": f"{len(segments(mine)):,}", "gaps": f"{len(unexpected):,}",
                          "in gaps": hours(unexpected["gap_s"].sum()) if len(unexpected) else "",
+                         "clock": f"samples {fast[key]:.0f} ppm faster than it says" if key in fast.index else "",
                          "sample rate (kHz)": ", ".join(f"{r / 1000:g}" for r in sorted(mine["sample_rate_hz"].unique())),
                          "could not show": ", ".join(sorted({x for text in mine["missing_labels"].fillna("") for x in str(text).split("+") if x})),
                          "sensitivity (dB)": ", ".join(f"{s:g}" for s in sorted(mine["sensitivity_db"].dropna().unique())) + ("" if mine["calibrated"].all() else " (assumed)")})
@@ -99,7 +106,7 @@ class Report(Deployment):
         for name, table, column in (("Overlaps", laps, "overlap_s"), ("Clocks that jump", jumps, "jump_s")):
             if len(table):
                 first = table.head(ROWS)
-                shown = pd.DataFrame({"recorder": first["recorder"], "recording": first["recording"], "start": first["start_utc"].map(self.local), "by": first[column].map(span), "why": first["why"]})
+                shown = pd.DataFrame({"recorder": first["recorder"], "recording": first["recording"], "start": first["start_utc"].map(self.local), "by": first[column].map(span).mask(first[column].isna(), ""), "why": first["why"]})
                 parts.append(folded(name, table_html(shown), len(table), open_=True))
         return parts
 

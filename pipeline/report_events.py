@@ -10,6 +10,8 @@ from pipeline.effort import one_each
 from pipeline.report_page import Page, paragraph, table_html
 from pipeline.snippets import listen_to, picture_uri, sound_uri
 from spectrogram.recording import Recording
+from spectrogram.sensitivity import Sensitivity
+from spectrogram.units import pressure_unit
 
 AROUND_S = 1.0           # at least, before and after an event in its picture
 LONGEST_PICTURE_S = 8.0
@@ -76,7 +78,7 @@ def _scores(report, event) -> str:
 
 def _card(report, event: pd.Series) -> str:
     name = event["labels"].replace("+", " + ") + (" (diphonic)" if event["diphonic"] else "")
-    level = f", {event['level_db']:.0f} dB re 1 µPa" + ("" if event["calibrated"] else " (not calibrated)") if np.isfinite(event["level_db"]) else ""
+    level = f", {event['level_db']:.0f} {pressure_unit(event['calibrated'])}" if np.isfinite(event["level_db"]) else ""
     when = f"{report.local(event['start_utc'])} {report.zone_name}" if pd.notna(event["start_utc"]) else "start time unknown"
     said = (f"<p><b>{escape(name)}</b> <small>{escape(_scores(report, event))}</small></p><p>{when}<br><small>{escape(event['recording'])}, {event['start_s']:.2f} to {event['end_s']:.2f} s; "
             f"{event['low_hz'] / 1e3:.1f} to {event['high_hz'] / 1e3:.1f} kHz; SNR {event['snr_db']:.0f} dB{level}</small></p>")
@@ -92,7 +94,10 @@ def _recording(report, event: pd.Series) -> Recording:
     path = report.audio if report.audio.is_file() else report.audio / event["recording"]
     row = one_each(report.effort).set_index("recording").loc[event["recording"]]
     start = row["start_utc"].to_pydatetime(warn=False) if pd.notna(row["start_utc"]) else None
-    return Recording(path, int(event["channel"]), start_utc=start, sensitivity_db=float(row["sensitivity_db"]) if row["calibrated"] else None)
+    recording = Recording(path, int(event["channel"]), start_utc=start)
+    if recording.calibrated != bool(row["calibrated"]) or recording.sensitivity_db != row["sensitivity_db"]:  # else it may have a curve
+        recording.sensitivity_db, recording.calibrated = Sensitivity(row["sensitivity_db"]), bool(row["calibrated"])
+    return recording
 
 
 def _picture(report, event: pd.Series, recording: Recording) -> str:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import dated, duty_cycle, epoch_s
+from pipeline.effort import dated, duty_cycle, epoch_s, listened_pieces
 from pipeline.minutes import covered
 from pipeline.plots import COLOURS, STATUS
 from pipeline.sun import SUNSET_DEG, sun_elevation_deg
-from spectrogram.plots import DENSITY, TICKS_KHZ, colour_range
+from spectrogram.plots import TICKS_KHZ, colour_range
+from spectrogram.units import density_unit, mark
 
 NOT_LISTENED = "#e3e3e3"
 NIGHT = "#1d2b53"
@@ -32,9 +33,9 @@ def plot_strip(effort: pd.DataFrame, clock):
     edges_s = np.linspace(first_s, last_s, int(np.clip((last_s - first_s) / period_s, 2, STRIP_BINS)) + 1)
     shares = []
     for _, mine in groups:
-        begin_s = epoch_s(mine["start_utc"])
-        shares.append(covered(begin_s, begin_s + mine["duration_s"].to_numpy(), edges_s) / np.diff(edges_s))
-    top = max(share.max() for share in shares)
+        _, begin_s, end_s = listened_pieces(mine)
+        shares.append(covered(begin_s, end_s, edges_s) / np.diff(edges_s))
+    top = max(share.max() for share in shares) or 1.0
     for k, ((_, recorder), _) in enumerate(groups):
         image = ax.pcolormesh(_dates(edges_s), [k - 0.36, k + 0.36], np.ma.masked_equal(shares[k][None], 0), cmap=_tinted("YlGnBu"), vmin=0, vmax=top, rasterized=True)
         lost = failed[failed["recorder"] == recorder]
@@ -187,12 +188,13 @@ def plot_long_term(term, clock, title: str = ""):
         _time_axis(ax, clock)
     else:
         ax.set_xlabel("minutes of sound, one recording after another")
-    figure.colorbar(image, ax=ax, pad=0.01, extend="both").set_label(DENSITY, fontsize=8)
+    figure.colorbar(image, ax=ax, pad=0.01, extend="both").set_label(density_unit(term.calibrated), fontsize=8)
     p05, p50, p95 = term.percentile_db
     centres_khz = term.centres_hz / 1e3
     side.fill_betweenx(centres_khz, p05, p95, color="#31688e", alpha=0.25, linewidth=0, label="p05 to p95")
     side.plot(p50, centres_khz, color="#31688e", label="p50")
-    side.set_xlabel(DENSITY, fontsize=8)
+    side.set_xlabel(density_unit(term.calibrated), fontsize=8)
+    mark(ax, term.calibrated)
     side.grid(alpha=0.3)
     side.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     ax.set_title(title, loc="left", fontsize=10)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.tables import TABLES, raven_table, write_parquet, write_raven, write_text
+from pipeline.tables import TABLES, csv_text, raven_table, write_parquet, write_raven, write_text
 from spectrogram.profile import Profile
 from spectrogram.recording import Recording
 
@@ -37,7 +37,7 @@ class PipelineResult:
         for name in TABLES:
             frame = getattr(self, name)
             if csv:
-                write_text(frame.to_csv(index=False, lineterminator="\n"), output_dir / f"{stem}.{name}.csv")
+                write_text(csv_text(frame), output_dir / f"{stem}.{name}.csv")
             write_parquet(frame, output_dir / f"{stem}.{name}.parquet", self.metadata["provenance"])
         if raven:
             write_raven(self.raven(), output_dir / f"{stem}.Table.1.selections.txt")

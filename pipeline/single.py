@@ -38,7 +38,8 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     ----------
     path : sound file (WAV, W64, FLAC, AIFF), any sample rate.
     model : a folder with a saved model (`results/NAME`), an experiment's name, or a loaded model; none: the profile's shipped default.
-    debug : show each step as a picture for the moments `debug_at_s` (seconds; one or several; none: where most happens).
+    debug : show each step as a picture for the moments `debug_at_s` (seconds; one or several; none: where most happens); outside a notebook the pictures are
+        written into the current folder.
     profile : species profile by name, used to choose the default model; a model brings its own profile.
     thresholds : overrides, e.g. {"Whistle": 0.7} or {"Whistle": {"on": 0.7, "off": 0.4}}.
     channel, start_utc, serial, sensitivity_db, clock : as for `Recording`.
@@ -80,7 +81,8 @@ def _run(joiner: Joiner, chunks, workers: int, progress: bool) -> PipelineResult
 
     keep_freed_memory()
     recording, frame_rate_hz = joiner.recording, joiner.profile.frame_rate_hz
-    bar = tqdm(total=round(recording.duration_s, 1), unit="s", unit_scale=True, desc=joiner.name, disable=not progress)
+    plain_name = "".join(letter if letter.isprintable() else "?" for letter in joiner.name)  # control bytes are none of a terminal's business
+    bar = tqdm(total=round(recording.duration_s, 1), unit="s", unit_scale=True, desc=plain_name, disable=not progress)
     with one_thread_per_call(), HelpingPool(workers) as pool:
         for made in make(recording, joiner.model, chunks, pool, workers + 2):
             joiner.push(made)

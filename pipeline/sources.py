@@ -1,23 +1,26 @@
 """Where recordings lie: a folder, a bucket (s3://…) or a web server (http://…), by fsspec.
 
-`.env` names an object store that is not Amazon's (S3_ENDPOINT) and says whether to go there without credentials
-(S3_ANONYMOUS); credentials are found as always (AWS_ACCESS_KEY_ID, a profile, a role).
+Whatever lets one in is taken out of an address before anything else is done with it (`spectrogram.addresses`).
 """
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipeline.progress import say
+from pipeline.time_limit import LOOK_AT_MOST_S, within
+from spectrogram.addresses import file_system, is_remote, one_line, parted, storage_options, untold
 from spectrogram.header import header_of
 from spectrogram.metadata import own_word
 from spectrogram.packed import packed_beside, packed_line
 from spectrogram.recording import EXTENSIONS
+from spectrogram.stores import files_below, look_at, name_below, without_query
 
-LOOKS_AT_ONCE = 16  # a web server tells sizes one by one
+LOG_BYTES = 16 << 20  # a SoundTrap's log takes some kilobytes; what is larger is none
+GONE = "gone"         # the state of a file that is not there
 
 
 class NothingFound(FileNotFoundError):
@@ -28,8 +31,9 @@ class NothingFound(FileNotFoundError):
 class Source:
     """A recording where it lies.
 
-    name : how the tables call it: its path below the input, with /. where : path or URL. size : bytes. changed : what another state of the
-    file would have another of: time of change in ns, or the ETag of an object. log : the SoundTrap's `.log.xml` beside it.
+    name : how the tables call it: its path below the input, with /. where : path, or address without secrets. size : bytes (-1: not
+    known). changed : what another state of the file would have another of: time of change in ns, or the ETag of an object. log : the
+    SoundTrap's `.log.xml` beside it. link : the address it is fetched from, where a signature makes that another one.
     """
 
     name: str
@@ -37,7 +41,8 @@ class Source:
     size: int
     changed: str
     log: "Source | None" = None
-    options: dict = field(default_factory=dict, repr=False)  # of the file system
+    options: dict = field(default_factory=dict, repr=False)  # of the file system, credentials among them
+    link: str = field(default="", repr=False)
 
     @property
     def remote(self) -> bool:
@@ -46,22 +51,27 @@ class Source:
     @property
     def folder(self) -> str:
         """The folder below the input that the recording lies in, or else the input's own name."""
-        path = self.name if "/" in self.name else re.split(r"[?#]", self.where.replace(os.sep, "/"))[0]
+        path = self.name if "/" in self.name else self.where.replace(os.sep, "/")
         return path.rpartition("/")[0] if "/" in self.name else path.rpartition("/")[0].rpartition("/")[2]
 
+    @property
+    def changed_since(self) -> bool:
+        """Whether the file has become another, or vanished, since it was listed; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where)) != (self.size, self.changed)
 
-def is_remote(where: str | Path) -> bool:
-    """True for an URL, but for that of a local file (a drive on Windows is no protocol)."""
-    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(where))) and not str(where).startswith("file://")
+    @property
+    def vanished(self) -> bool:
+        """Whether the file is no longer there; of a remote one nobody asks."""
+        return not self.remote and state_of(Path(self.where))[1] == GONE
 
 
 def own_serial(source: Source) -> str | None:
     """The serial that a recording which lies here tells of itself; None for a remote one, whose worker will read it, and for a FLAC, which tells none."""
-    if source.remote or source.where.lower().endswith(".flac"):
+    if source.remote or source.where.lower().endswith(".flac") or not Path(source.where).is_file():
         return None
     try:
-        return own_word(header_of(Path(source.where))).serial
-    except OSError:  # whoever opens it will say so
+        return within(LOOK_AT_MOST_S, lambda: own_word(header_of(Path(source.where))).serial)
+    except Exception:  # whoever opens it will say so
         return None
 
 
@@ -79,9 +89,9 @@ def find_recordings(where: str | Path) -> list[Source]:
     found = list_recordings(where, packed)
     line = packed_line(packed)
     if not found:
-        raise NothingFound(f"0 recordings found in {where}: " + (line or f"looked for {', '.join(EXTENSIONS)} at any depth"))
+        raise NothingFound(untold(f"0 recordings found in {where}: " + (line or f"looked for {', '.join(EXTENSIONS)} at any depth")))
     if line:
-        print(f"{where}: {line}")
+        say(f"{where}: {line}")
     return found
 
 
@@ -95,7 +105,8 @@ def list_recordings(where: str | Path, packed: list[str] | None = None) -> list[
         packed += packed_beside([path.name])
         return [] if packed else [_local(path, path.name, {p.name for p in path.parent.iterdir()})]
     if not path.is_dir():
-        raise NothingFound(f"{path}: no such file or folder")
+        fault = "neither a file nor a folder; give one of them" if path.exists() else "no such file or folder"
+        raise NothingFound(untold(f"{path}: {fault}"))
     found = []
     for folder, names in _walk(path):
         packed += packed_beside(names)
@@ -105,7 +116,7 @@ def list_recordings(where: str | Path, packed: list[str] | None = None) -> list[
 
 def _walk(folder: Path) -> Iterator[tuple[str, set[str]]]:
     def refuse(error: OSError):
-        print(f"{error.filename}: folder cannot be read ({error.strerror}); check its permissions")
+        say(f"{error.filename}: folder cannot be read ({error.strerror}); check its permissions")
 
     for where, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
@@ -114,97 +125,66 @@ def _walk(folder: Path) -> Iterator[tuple[str, set[str]]]:
 
 def _local(path: Path, name: str, beside: set[str]) -> Source:
     log = next((path.with_suffix(x) for x in (".log.xml", ".xml") if path.with_suffix(x).name in beside), None)
-    return Source(name, str(path), *_state(path), log=log and Source(log.name, str(log), *_state(log)))
+    log = log and Source(log.name, str(log), *state_of(log))
+    return Source(name, str(path), *state_of(path), log=log if log and log.size <= LOG_BYTES else None)
 
 
-def _state(path: Path) -> tuple[int, str]:
+def state_of(path: Path) -> tuple[int, str]:
+    """(size, changed) of a file as `Source` has them; (0, "gone") where there is none (whoever opens it will say so)."""
     try:
         found = path.stat()
-    except OSError:  # vanished since it was listed: whoever opens it will say so
-        return 0, "gone"
+    except OSError:
+        return 0, GONE
     return found.st_size, str(found.st_mtime_ns)
 
 
 # ------------------------------------------------------------------------------------------------------------ remote
 
 
-def storage_options(where: str) -> dict:
-    """What `.env` says of the place."""
-    if not where.startswith("s3://"):
-        return {}
-    return {"anon": (os.environ.get("S3_ANONYMOUS") or "").strip().lower() in ("1", "true", "yes"), "endpoint_url": os.environ.get("S3_ENDPOINT") or None,
-            "config_kwargs": {"connect_timeout": 10, "retries": {"max_attempts": 2}}}
-
-
-def file_system(where: str, options: dict):
-    """(fsspec file system, path in it) of an URL. ValueError where no installed library speaks its protocol."""
-    import fsspec
-
-    if where.startswith("s3://"):
-        import s3fs  # noqa: F401  (fsspec would look for it by its name)
-    try:
-        return fsspec.core.url_to_fs(where, use_listings_cache=False, **options)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f"{where}: {error}; give a folder, or an address that begins with s3:// or https://") from None
-
-
-def _remote(where: str, packed: list[str]) -> list[Source]:
-    options = storage_options(where)
+def _remote(address: str, packed: list[str]) -> list[Source]:
+    place = parted(address)
+    where, options = place.where, storage_options(place.where) | place.options
     fs, root = file_system(where, options)
     try:
-        if Path(urlsplit(where).path).suffix.lower() in EXTENSIONS and fs.isfile(root):
-            found, root = {root: fs.info(root)} | _log_beside(fs, root), root.rsplit("/", 1)[0]
+        if _suffix(root) in EXTENSIONS and fs.isfile(root):
+            found = {name_below(root.rsplit("/", 1)[0], path): (path, info) for path, info in ({root: fs.info(root)} | _log_beside(fs, root)).items()}
         else:
-            found = fs.find(root, detail=True)
-        found = {path: info for path, info in found.items() if info.get("type", "file") == "file"}
-        wanted = sorted(path for path in found if _suffix(path) in EXTENSIONS)
-        packed += packed_beside([path[len(root):].lstrip("/") for path in found])
-        logs = {log: path for path in wanted for end in (".xml", ".log.xml") if (log := path.removesuffix(_ending(path)) + end) in found}
-        asked = [path for path in (*wanted, *logs) if found[path].get("size") is None]  # a web page names files and no more
-        found |= dict(zip(asked, _look(fs, asked)))
+            found = files_below(fs, root, say)
+        wanted = [name for name in found if _suffix(name) in EXTENSIONS]
+        packed += packed_beside(found)
+        log_of = {name: log for name in wanted for end in (".xml", ".log.xml") if (log := _stem(name) + end) in found}
+        asked = {name: found[name][0] for name in (*wanted, *log_of.values()) if found[name][1].get("size") is None}
+        found |= {name: (path, info) for (name, path), info in zip(asked.items(), look_at(fs, asked.values()))}
     except Exception as error:  # each protocol has its own
-        raise OSError(f"{where}: cannot be listed ({words(error)}); check the address, the connection and, for an object store, S3_ENDPOINT, "
+        raise OSError(f"{where}: cannot be listed ({one_line(error)}); check the address, the connection and, for an object store, S3_ENDPOINT, "
                       "S3_ANONYMOUS and the credentials") from None
 
-    def source(path: str, log: str | None = None) -> Source:
-        info, name = found[path], path[len(root):].lstrip("/")
+    def source(name: str, log: str | None = None) -> Source:
+        path, info = found[name]
         changed = next((str(info[key]) for key in ("ETag", "Last-Modified", "LastModified", "mtime", "created") if info.get(key)), "")
         size = info.get("size")
-        return Source(unquote(name) if path.startswith("http") else name, fs.unstrip_protocol(path), -1 if size is None else size, changed,
-                      source(log) if log else None, options)
+        link = fs.unstrip_protocol(path)
+        plain = without_query(link)
+        return Source(name, plain, -1 if size is None else size, changed, source(log) if log else None, options, link if link != plain else "")
 
-    log_of = {path: log for log, path in logs.items()}
-    return [source(path, log_of.get(path)) for path in wanted]
+    logs = {name: log for name, log in log_of.items() if (found[log][1].get("size") or 0) <= LOG_BYTES}
+    return [source(name, logs.get(name)) for name in wanted]
 
 
 def _log_beside(fs, path: str) -> dict[str, dict]:
     """The log of a single recording, as {path: what is known of it}."""
     for end in (".log.xml", ".xml"):
-        log = path.removesuffix(_ending(path)) + end
+        log = _stem(path) + end
         try:
             return {log: fs.info(log)}
-        except (FileNotFoundError, PermissionError):
+        except Exception:  # a server may answer anything for what is not there
             continue
     return {}
 
 
-def _ending(path: str) -> str:
-    """".WAV" of "a/b.WAV", also of "a/b.WAV?signature=…"."""
-    return os.path.splitext(path)[1]
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]
 
 
 def _suffix(path: str) -> str:
-    return _ending(path.split("?")[0] if path.startswith("http") else path).lower()
-
-
-def _look(fs, paths: list[str]) -> list[dict]:
-    """What the server says of each file."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        return list(pool.map(fs.info, paths))
-
-
-def words(error: Exception) -> str:
-    """An error in one line, without a page of markup."""
-    return re.sub(r"\s+", " ", str(error) or type(error).__name__)[:200]
+    return os.path.splitext(path)[1].lower()

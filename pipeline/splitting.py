@@ -13,10 +13,11 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.parts import Job, Part, part_of, write_part
+from pipeline.parts import CHANGED, Job, Part, part_of, write_part
 from pipeline.stretches import Counting, Rejoined, Stretch, cut, stretch_footer
+from pipeline.time_limit import LOOK_AT_MOST_S, within
 from spectrogram.chunks import CHUNK_S
-from spectrogram.recording import BadRecording, Recording
+from spectrogram.recording import Recording
 
 LONG_S = 7200.0          # recordings longer than this are split where nothing else is told ...
 FEW = 4                  # ... and there are fewer than so many recordings for each worker: else there is always another one for another core
@@ -40,8 +41,8 @@ def stretches(job: Job, profile, limit_s: float) -> list[Stretch]:
     if profile.window_frames > CHUNK_S * profile.frame_rate_hz:
         return []
     try:
-        recording = Recording(job.source.where, job.channel)
-    except BadRecording:  # said when it is its turn
+        recording = within(LOOK_AT_MOST_S, Recording, job.source.where, job.channel)
+    except Exception:  # said when it is its turn
         return []
     return cut(recording.frames, recording.sample_rate_hz, limit_s) if recording.duration_s > limit_s else []
 
@@ -79,7 +80,7 @@ class Splitter:
             return [job]
         try:
             rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name)
-        except BadRecording:  # gone meanwhile
+        except Exception:  # gone meanwhile
             return [job]
         there = {path: stretch_footer(path) for path in self.archive.stretches_of(job.key)}
         here = {found["stretch"] for path, found in there.items() if found.get("fingerprint") == job.fingerprint and found["stretch"] in cuts}
@@ -111,7 +112,7 @@ class Splitter:
                     recording.rejoined.push(self.archive.stretch_file(job.key, recording.waiting.popleft()))
                 if recording.waiting:
                     continue
-                finished.append((job, part_of(job, recording.rejoined.result())))
+                finished.append((job, part_of(job, recording.rejoined.result(), CHANGED if job.source.changed_since and not job.source.vanished else "")))
                 del self._recordings[job.key]
             except Exception:  # a damaged stretch, a file that changed: done whole, what is wrong is said
                 self._give_up(recording)

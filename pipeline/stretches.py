@@ -27,7 +27,8 @@ from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import SpectrogramGenerator, coarse_mean
 from spectrogram.levels import Seconds
 from spectrogram.memory import keep_freed_memory
-from spectrogram.recording import NATIVE, UNSCALED, Recording
+from spectrogram.recording import Recording
+from spectrogram.still import Still
 from spectrogram.threads import one_thread_per_call
 
 STRETCH_CHUNKS = 40  # at most: some 11 minutes, 50 MB in the worker's memory
@@ -71,6 +72,7 @@ class Counting(Recording):
     """A recording whose counts of samples can be told and taken."""
 
     COUNTS = ("frames_read", "bad_samples", "clipped_samples", "_lowest", "_highest")
+    begun = False  # whether a stretch has been taken
 
     @property
     def counts(self) -> list:
@@ -81,9 +83,15 @@ class Counting(Recording):
         for name, value in zip(self.COUNTS, values):
             setattr(self, name, value)
 
-    def read_in(self, counts: list[list]) -> None:
-        """As if it had been read, with these counts in its stretches; notes its faults."""
-        self.counts = [join(values) for join, values in zip((sum, sum, sum, min, max), zip(*counts))]
+    def read_on(self, counts: list, still: list) -> None:
+        """As if the next stretch had been read, with these counts and still samples in it."""
+        before = self.counts if self.begun else [0, 0, 0, np.inf, -np.inf]
+        self.counts = [join(pair) for join, pair in zip((sum, sum, sum, min, max), zip(before, counts))]
+        self.still.append(still)
+        self.begun = True
+
+    def read_all(self) -> None:
+        """As if it had been read to its end; notes its faults."""
         self._note_what_was_read()
 
     def chunks_of(self, stretch: Stretch, generator: SpectrogramGenerator) -> Iterator[tuple[Chunk, None]]:
@@ -110,15 +118,18 @@ class Counting(Recording):
         """As `Recording.raw_blocks`, from the chunk `_begin` on, chunk by chunk; a file that breaks off raises."""
         size, stretch = CHUNK_S * self.sample_rate_hz, self._stretch
         self.counts = [0, 0, 0, np.inf, -np.inf]
+        self.still = Still(self.sample_rate_hz, stretch.first * size)
         with self.opened() as file:
             file.seek(self._begin * size)
             for index in count(self._begin):
-                data = file.read(size, dtype=NATIVE.get(self.subtype, UNSCALED)[0], always_2d=self.channels > 1)
+                data = self._read_channel(file, size)
                 if len(data) == 0:
                     return
                 before = self.counts
-                block = self._checked_samples(data if self.channels == 1 else data[:, self.channel])
-                if not stretch.first <= index < stretch.last:
+                block = self._checked_samples(data)
+                if stretch.first <= index < stretch.last:
+                    self.still.add(block)
+                else:
                     self.counts = before
                 yield block
 
@@ -141,7 +152,8 @@ def pack_stretch(stretch: Stretch, opened: Callable[[type], Counting], model, th
             for name, array in _arrays(made).items():
                 with archive.open(f"{index:06d}/{name}.npy", "w") as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
-        archive.comment = json.dumps({"fingerprint": fingerprint, "stretch": asdict(stretch), "counts": recording.counts}).encode()
+        archive.comment = json.dumps({"fingerprint": fingerprint, "stretch": asdict(stretch), "counts": recording.counts,
+                                      "still": recording.still.state}).encode()
     size = CHUNK_S * recording.sample_rate_hz
     if recording.frames_read != min(stretch.last * size, recording.frames) - stretch.first * size:
         raise CannotJoin(f"{recording.path}: breaks off")
@@ -173,7 +185,7 @@ def read_stretch(path: Path) -> Iterator[Made]:
 
 
 def stretch_footer(path: Path) -> dict:
-    """fingerprint, stretch, counts; an empty dict where there is no such file, or it was damaged by a crash of the machine."""
+    """fingerprint, stretch, counts, still; an empty dict where there is no such file, or it was damaged by a crash of the machine."""
     try:
         with zipfile.ZipFile(path) as archive:
             footer = json.loads(archive.comment)
@@ -189,18 +201,19 @@ class Rejoined:
     """A recording whose stretches come in order of time."""
 
     def __init__(self, recording: Counting, model, thresholds: dict, level_row_s: int, name: str):
-        self.recording, self.joiner, self.counts = recording, Joiner(recording, model, thresholds, level_row_s, name), []
+        self.recording, self.joiner = recording, Joiner(recording, model, thresholds, level_row_s, name)
 
     def push(self, path: Path) -> None:
         """The next stretch's file."""
-        self.counts.append(stretch_footer(path)["counts"])
+        footer = stretch_footer(path)
+        self.recording.read_on(footer["counts"], footer["still"])
         with one_thread_per_call():
             for made in read_stretch(path):
                 self.joiner.push(made)
 
     def result(self) -> PipelineResult:
         """The tables, when all have come. CannotJoin where they are not the whole recording."""
-        self.recording.read_in(self.counts)
+        self.recording.read_all()
         if self.recording.frames_read != self.recording.frames:
             raise CannotJoin(f"{self.recording.path}: was of another length when its stretches were made")
         return self.joiner.result()

@@ -6,15 +6,14 @@ with its columns and types. A file is written under a temporary name beside its 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.drafts import draft
 from spectrogram.profile import Profile
+from spectrogram.sensitivity import UNKNOWN_DB
 
 TABLES = ("events", "regions", "windows", "levels", "effort")
 UTC = "datetime64[us, UTC]"
@@ -37,14 +36,14 @@ def region_types(profile: Profile) -> dict[str, str]:
 def window_types(profile: Profile) -> dict[str, str]:
     """Columns of `windows`: a probability for each label (NaN: the recording cannot show it), and the sound pressure level in each ROI band."""
     return {"recording": "str", "start_s": "float64", "start_utc": UTC, **{f"p_{x}": "float32" for x in profile.labels},
-            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}}
+            **{f"level_{band['name']}_db": "float32" for band in profile.roi_bands}, "calibrated": "bool"}
 
 
-EFFORT_TYPES = {"recording": "str", "recorder": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "sample_rate_hz": "int32",
-                "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
+EFFORT_TYPES = {"recording": "str", "recorder": "str", "channel": "int16", "start_utc": UTC, "end_utc": UTC, "duration_s": "float64", "listened_s": "float64",
+                "unlistened": "str", "sample_rate_hz": "int32", "status": "str", "reason": "str", "gap_before_s": "float64", "calibrated": "bool", "sensitivity_db": "float64",
                 "missing_labels": "str"}
 
-LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64"}  # and a column for each band that there is
+LEVEL_TYPES = {"UTC": UTC, "recording": "str", "start_s": "float64", "duration_s": "float64", "calibrated": "bool"}  # and a column for each band that there is
 
 
 def typed(frame: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
@@ -81,8 +80,8 @@ def write_parquet(frame: pd.DataFrame, path: Path, provenance: dict) -> None:
 
     table = arrow_table(frame).replace_schema_metadata({b"sea_canary": json.dumps(provenance, sort_keys=True).encode()})
     repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]  # a dictionary of levels would hold each of them once
-    with _draft(path) as draft:
-        pq.write_table(table, draft, use_dictionary=repeating)
+    with draft(path) as unfinished:
+        pq.write_table(table, unfinished, use_dictionary=repeating)
 
 
 def arrow_table(frame: pd.DataFrame):
@@ -99,28 +98,6 @@ def arrow_table(frame: pd.DataFrame):
     return pa.table([columns[i] for i in range(len(kinds))], names=list(frame.columns))
 
 
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all is written; whatever goes wrong, nothing half-written stays.
-
-    Raises
-    ------
-    OSError
-        naming the file, the fault (disk full, not allowed, open in another program) and the mend.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        os.replace(draft, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror or error}); free disk space, close programs that have the file open or choose "
-                      "another output folder, then run again: finished recordings are kept") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
 def read_provenance(path: Path) -> dict:
     """What made a Parquet file of ours; an empty dict for a file of somebody else's."""
     import pyarrow.parquet as pq
@@ -130,8 +107,27 @@ def read_provenance(path: Path) -> dict:
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file atomically, UTF-8, Unix line ends."""
-    with _draft(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="\n")
+    with draft(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is one to Excel, and may run a program
+
+
+def defused(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as a CSV may hold it: an apostrophe before each text that a spreadsheet would take for a formula.
+
+    >>> defused(pd.DataFrame({"recording": ["=1+1.wav", "a.wav"], "low_hz": [-1.0, 2.0]}))["recording"].tolist()
+    ["'=1+1.wav", 'a.wav']
+    """
+    texts = {name: frame[name] for name, kind in frame.dtypes.items() if kind == object or isinstance(kind, pd.StringDtype)}
+    risky = {name: text.map(lambda cell: isinstance(cell, str) and cell.startswith(FORMULA)) for name, text in texts.items()}
+    return frame.assign(**{name: texts[name].where(~cells, "'" + texts[name].astype("str")) for name, cells in risky.items() if cells.any()})
+
+
+def csv_text(frame: pd.DataFrame, **kwargs) -> str:
+    """The frame as CSV, defused: comma, Unix line ends; `kwargs` of `DataFrame.to_csv`."""
+    return defused(frame).to_csv(index=False, lineterminator="\n", **kwargs)
 
 
 def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None) -> pd.DataFrame:
@@ -162,9 +158,19 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "Label": events["labels"],
         "Diphonic": events["diphonic"],
         "SNR (dB)": events["snr_db"].round(1),
-        "Level (dB re 1 uPa)": events["level_db"].round(1),
+        _level_name(events): events["level_db"].round(1),
     })
+    if "calibrated" in events:
+        table["Calibrated"] = events["calibrated"].astype(bool)
     return pd.concat([table, scores], axis=1)
+
+
+def _level_name(events: pd.DataFrame) -> str:
+    """Name of Raven's column of levels, which says where they are not calibrated."""
+    calibrated = events["calibrated"].astype(bool) if "calibrated" in events else pd.Series(True, events.index)
+    if calibrated.all():
+        return "Level (dB re 1 uPa)"
+    return "Level (dB re 1 uPa where calibrated)" if calibrated.any() else f"Level (dB re full scale, {UNKNOWN_DB:g} assumed)"
 
 
 def write_raven(table: pd.DataFrame, path: Path) -> None:

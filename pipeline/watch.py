@@ -1,56 +1,179 @@
-"""A live folder: which files a recorder has finished.
+"""A live folder: its recordings are taken up as a recorder finishes them, until Ctrl-C, and the
+tables are kept fresh meanwhile.
 
-A recorder writes a file for minutes or hours. It is finished when its size and time have rested for a while and its header promises no more sound
-than the file holds. A header that never comes true, as after a recorder's power cut, is believed no longer than `PATIENCE` times that while:
-then what is there is processed, and its effort row says "truncated".
+A file that changes while it is worked on is taken up again when it has rested; nothing that was
+made of its earlier state is kept. A place that cannot be reached, and a
+disk that is full, are waited for: each is said, and said again now and then.
 """
+
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from pipeline.sources import Source
-from spectrogram.recording import BadRecording, Recording
+from pipeline.archive import Archive
+from pipeline.earlier import by_path
+from pipeline.join import PartChanged
+from pipeline.parts import Job, Part, printable
+from pipeline.progress import say
+from pipeline.ripening import SETTLE_S, UNFINISHED, Ripening
+from pipeline.sources import Source, list_recordings
+from pipeline.splitting import Splitter
 
-SETTLE_S = 10.0  # recorders write every few seconds at least
-PATIENCE = 30
+LIST_S = 5.0  # between two looks at the folder, at most
+JOIN_SHARE = 0.1  # of the time at most goes into joining tables anew
+SAY_AGAIN_S = 600.0  # until the same trouble is said again
 
 
-class Ripening:
-    """Watches files grow.
+class Watch:
+    """Watches a folder, a bucket or a web folder.
 
-    >>> ripening = Ripening(settle_s=10)
-    >>> ripening.ready([], now=0.0)
-    []
+    Parameters
+    ----------
+    archive, splitter : which keep what comes back. settle_s : how long a file must have rested.
+        csv : also write CSV tables.
     """
 
-    def __init__(self, settle_s: float = SETTLE_S):
-        self.settle_s = settle_s
-        self._since: dict[str, tuple[tuple, float]] = {}  # name -> state, and when it was first seen so
-        self._given: dict[str, tuple] = {}                # name -> state in which it was given out
+    def __init__(
+        self,
+        input_dir,
+        archive: Archive,
+        splitter: Splitter,
+        settle_s: float = SETTLE_S,
+        csv: bool = False,
+    ):
+        self.input_dir, self.archive, self.splitter, self.csv, self.settle_s = (
+            input_dir,
+            archive,
+            splitter,
+            csv,
+            settle_s,
+        )
+        self.ripening = Ripening(settle_s)
+        self.finished: dict[str, Job] = {}
+        self.in_work: set[str] = set()  # names of what was handed out and has not come back
+        self.listed: set[str] = set()
+        self._fresh, self._joined, self._cost_s = False, time.monotonic(), 0.0
+        self._said: dict[str, float] = {}
 
-    def ready(self, sources: list[Source], now: float) -> list[Source]:
-        """Those that are finished and were not given out in this state before. `now`: seconds of a clock that never jumps."""
-        here = {source.name for source in sources}
-        self._since = {name: seen for name, seen in self._since.items() if name in here}
-        found = []
-        for source in sources:
-            state = (source.size, source.changed)
-            if self._given.get(source.name) == state:
-                continue
-            seen, since = self._since.get(source.name, (None, now))
-            if seen != state:
-                self._since[source.name], since = (state, now), now
-            rested_s = now - since
-            if rested_s >= self.settle_s and (source.remote or rested_s >= PATIENCE * self.settle_s or is_whole(source.where)):
-                self._given[source.name] = state
-                found.append(source)
-        return found
+    def run(self, done: Callable) -> list[Job]:
+        """Until Ctrl-C. Returns what is done, for the last joining.
 
+        `done(jobs, elsewhere, keep)` gives jobs to the workers and yields (job, part) as they come
+        back, (None, None) when nothing is new; it calls `keep(part, job)` for
+        what came, and `elsewhere(job)` for what another run did.
+        """
+        say(f"watching {self.input_dir}; Ctrl-C ends it")
+        try:
+            for job, part in done(self._arriving(), self._elsewhere, self._keep):
+                if job is not None and not job.stretch:
+                    self._came_back(job, part)
+                if self._fresh and time.monotonic() - self._joined > self._cost_s / JOIN_SHARE:
+                    self._join()
+        except KeyboardInterrupt:
+            say("stopped; the tables are brought up to date")
+        return self.in_order()
 
-def is_whole(path: str | Path) -> bool:
-    """True if the file's header promises no more than the file holds; a recording in the making has none, or one without a length."""
-    try:
-        recording = Recording(path)
-        return recording.complete and not recording.unfinished
-    except BadRecording:
-        return False
+    def _arriving(self) -> Iterator[Job | None]:
+        while True:
+            sources = self._list()
+            for source, whole in self.ripening.ready(
+                [source for source in sources if source.name not in self.in_work], time.monotonic()
+            ):
+                if source.changed_since:  # while others were handed out
+                    self.ripening.forget(source.name)
+                    continue
+                job = self.archive.job(source)
+                job = job if whole else replace(job, remark=UNFINISHED)
+                try:
+                    if self.archive.is_done(job):
+                        self.archive.raven_if_missing(job)
+                        self._note(job)
+                        continue
+                    self.archive.claims.take(job.key)  # if another run has it, it is looked after
+                except OSError as error:
+                    self._trouble(error, source.name)
+                    continue
+                self.in_work.add(source.name)
+                yield job
+            until = time.monotonic() + min(self.settle_s / 2, LIST_S)
+            while time.monotonic() < until:
+                yield None
+
+    def _list(self) -> list[Source]:
+        try:
+            sources = list_recordings(self.input_dir)
+        except OSError as error:
+            self._trouble(error)
+            return []
+        self.listed = {source.name for source in sources}
+        for name in self.finished.keys() - self.listed:
+            del self.finished[name]  # its rows stay, as those of earlier runs
+            self._fresh = True
+        return sources
+
+    def _elsewhere(self, job: Job) -> None:
+        self.in_work.discard(job.source.name)
+        self._note(job)
+
+    def _note(self, job: Job) -> None:
+        self.finished[job.source.name], self._fresh = job, True
+
+    def _keep(self, part: Part, job: Job) -> None:
+        """Keep a part, unless its file has changed or vanished since it was handed out, or it
+        cannot be written now: then it is taken up again."""
+        try:
+            if job.stretch:
+                return self.splitter.keep(part, job)
+            if not job.source.changed_since:
+                return self.archive.keep(part, job)
+        except OSError as error:
+            self._trouble(error, job.source.name)
+            if job.stretch:  # done whole instead, when there is room
+                return self.splitter.keep(replace(part, failed=str(error)), job)
+        self.archive.claims.free(job.key)
+        self.ripening.forget(job.source.name)
+
+    def _came_back(self, job: Job, part: Part) -> None:
+        self.in_work.discard(job.source.name)
+        if self.archive.is_done(job):
+            self._note(job)
+            say(
+                f"{printable(job.source.name)}: "
+                + ("failed" if part.failed else f"{part.sound_s:.0f} s done")
+            )
+        elif job.source.vanished:
+            say(f"{printable(job.source.name)}: vanished while it was worked on")
+        elif job.source.changed_since:
+            say(
+                f"{printable(job.source.name)}: changed while it was worked on; "
+                "it is taken up again when it has rested"
+            )
+
+    def _join(self) -> None:
+        began, self._fresh = time.monotonic(), False
+        try:
+            self.archive.join(self.in_order(), self.csv, self.listed)
+        except (OSError, PartChanged) as error:
+            self._trouble(error)
+            self._fresh = True
+        self._joined = time.monotonic()
+        self._cost_s = max(self._joined - began, LIST_S * JOIN_SHARE * self._fresh)
+
+    def in_order(self) -> list[Job]:
+        """What is done, without what somebody took away meanwhile: that is done again."""
+        for name, job in list(self.finished.items()):
+            if not self.archive.part(job).exists():
+                del self.finished[name]
+                self.ripening.forget(name)
+        return [self.finished[name] for name in sorted(self.finished, key=by_path)]
+
+    def _trouble(self, error: Exception, name: str = "") -> None:
+        """Say it, unless it was said a while ago; the recording `name` is taken up again."""
+        if name:
+            self.ripening.forget(name)
+        now = time.monotonic()
+        if now - self._said.get(str(error), now - SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said[str(error)] = now
+            say(f"{error}; trying again")

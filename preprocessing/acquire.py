@@ -21,7 +21,6 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -31,7 +30,9 @@ from preprocessing.annotations import ENDINGS, BadAnnotation, empty_annotations,
 from preprocessing.label_map import UNSURE, LabelMap, plain
 from preprocessing.remote_sound import RemoteSound, one_line, store_of
 from preprocessing.spans import between, merged
+from spectrogram.addresses import untold
 from spectrogram.recording import EXTENSIONS, BadRecording
+from spectrogram.stores import files_below, look_at
 
 COLUMNS = {"file": "str", "kind": "str", "label": "str", "recording": "str", "source": "str", "channel": "int64", "start_s": "float64", "end_s": "float64", "call_start_s": "float64",
            "call_end_s": "float64", "low_hz": "float64", "high_hz": "float64", "start_utc": "str", "sample_rate_hz": "int64", "annotator": "str", "table": "str", "line": "int64"}
@@ -90,7 +91,8 @@ def acquire(store: str | Path, annotations, folder: str | Path, label_map: Label
         say(line)
 
     fs, root = store_of(str(store))
-    sounds, tables = _listed(fs, root, str(store))
+    store = untold(str(store))
+    sounds, tables = _listed(fs, root, store)
     about = pd.DataFrame({"recording": list(sounds)}, dtype="str")
     if not isinstance(annotations, pd.DataFrame):
         files = _fetched_tables(fs, tables, got.folder / "annotations") if annotations is None else annotations
@@ -166,16 +168,16 @@ def clip_span(start_s: float, end_s: float, duration_s: float, clip_s: float | N
 def _listed(fs, root: str, store: str) -> tuple[dict[str, tuple[str, int]], list[tuple[str, str]]]:
     """Sounds below the store as {name: (path, bytes)}, and texts that may be annotations as (name, path)."""
     try:
-        found = {path: info for path, info in fs.find(root, detail=True).items() if info.get("type", "file") == "file"}
-        named = {(unquote(path[len(root):]) if path.startswith("http") else path[len(root):]).lstrip("/\\").replace("\\", "/"): path for path in sorted(found)}
-        sounds = {name: path for name, path in named.items() if PurePosixPath(name).suffix.lower() in EXTENSIONS}
-        sizes = {path: found[path].get("size") if found[path].get("size") is not None else fs.info(path).get("size") for path in sounds.values()}
+        named = {name.lstrip("\\").replace("\\", "/"): at for name, at in files_below(fs, root).items()}
+        sounds = {name: at for name, at in named.items() if PurePosixPath(name).suffix.lower() in EXTENSIONS}
+        asked = {name: path for name, (path, info) in sounds.items() if info.get("size") is None}
+        sounds |= {name: (path, info) for (name, path), info in zip(asked.items(), look_at(fs, asked.values()))}
     except Exception as error:  # each protocol has its own
         raise OSError(f"{store}: cannot be listed ({one_line(error)}); check the address, the connection and, for an object store, S3_ENDPOINT, S3_ANONYMOUS and the credentials") from None
     if not sounds:
         raise FileNotFoundError(f"0 recordings found in {store}: looked for {', '.join(EXTENSIONS)} at any depth")
-    tables = [(name, path) for name, path in named.items() if PurePosixPath(name).suffix.lower() in ENDINGS]
-    return {name: (path, int(sizes[path] or 0)) for name, path in sounds.items()}, tables
+    tables = [(name, path) for name, (path, _) in named.items() if PurePosixPath(name).suffix.lower() in ENDINGS]
+    return {name: (path, int(info.get("size") or 0)) for name, (path, info) in sounds.items()}, tables
 
 
 def _fetched_tables(fs, tables: list[tuple[str, str]], folder: Path) -> list[Path]:
@@ -265,7 +267,7 @@ def _of_recording(fs, path: str, size: int, name: str, marked: pd.DataFrame, cal
                 got.new_clips += 1
             begin_s, begin = [stretch for stretch in known["clock"] if stretch[0] <= first / rate_hz][-1]
             utc = "" if begin is None else (datetime.fromisoformat(begin) + timedelta(seconds=first / rate_hz - begin_s)).isoformat()
-            rows.append(row | {"file": clip, "recording": name, "source": fs.unstrip_protocol(path), "start_s": first / rate_hz, "end_s": last / rate_hz, "start_utc": utc,
+            rows.append(row | {"file": clip, "recording": name, "source": untold(fs.unstrip_protocol(path)), "start_s": first / rate_hz, "end_s": last / rate_hz, "start_utc": utc,
                                "sample_rate_hz": rate_hz})
         return rows
     finally:

@@ -7,16 +7,22 @@ One row is one call in one recording: recording, channel (from 0), start_s and e
 label and annotator (as written, blank where not told), source (the file) and line (its line in the file). Then follow the file's other columns,
 untouched, as text, under their own names; one that bears a name above gets `_in_file` added. What the reader should be told stands in `.attrs["notes"]`.
 
-Files, told by what is in them: Raven selection tables (`raven.py`), Audacity label files (`audacity.py`), CSV. In a CSV, of the names in a row here the first that
-the table has is taken, whatever its case, blanks and brackets; `csv_annotations.py` lists a few more:
+Files, told by what is in them: Raven selection tables (`raven.py`), Audacity label files
+(`audacity.py`), CSV. In a CSV columns are told by their
+names, whatever their case, blanks and brackets, with units ("start (ms)", "begin_sample", "Low Freq
+(kHz)"); `csv_columns.py` and `recording_columns.py` list the names, among them those of
+Kaleidoscope, scikit-maad, crowsetta, APLOSE, PAMGuard and warbleR:
 
-    recording   file, filename, audio, path; of several, the first that holds names of sound files. Without: the file is named after its recording
-    start_s     start, begin, start_time, onset                              without: the row is about the whole recording
-    end_s       end, stop, end_time, offset; or duration_s, duration
+    recording   file, filename, audio, path, in_file; of several, the first that holds names of sound files. Without: the file is named after its recording
+    start_s     start, begin, start_time, onset, min_t                       without: the row is about the whole recording
+    end_s       end, stop, end_time, offset, max_t; or duration_s, duration
     low_hz      low, low_freq, min_freq, f_min; or low_khz                   high_hz likewise
     channel     counted from 0 (in Raven tables from 1)
-    label       annotation, call_type, species, common_name, tags, class, code, type
+    label       annotation, call_type, manual_id, species, common_name, tags, class, code, type
     annotator   analyst, observer, reviewer
+
+A table without a known column of starts, in which anything looks like a time, is refused, and so is
+one that may name its recordings in a way that nobody knows.
 """
 from __future__ import annotations
 
@@ -25,7 +31,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preprocessing.audacity import is_audacity, parse_labels, write_audacity
+from preprocessing.audacity import clocked_line, is_audacity, parse_labels, write_audacity
 from preprocessing.csv_annotations import NAMES, csv_places, is_annotations, label_texts
 from preprocessing.raven import DECIMALS, is_raven, raven_places, raven_table, recording_of_table, write_raven
 from preprocessing.recordings import RecordingIndex, as_recordings
@@ -115,7 +121,7 @@ def _kind(file: Path) -> str | None:
         return RAVEN
     try:
         text = read_text(file)
-        if is_audacity(text):
+        if is_audacity(text) or clocked_line(text):
             return AUDACITY if file.suffix.lower() == ".txt" else None
         table = parse_table(text, file)
     except BadAnnotation:
@@ -126,6 +132,9 @@ def _kind(file: Path) -> str | None:
 def _read_file(path: Path, index: RecordingIndex, label_column: str | list[str] | None, annotator: str | None) -> pd.DataFrame:
     notes: list[str] = []
     text = read_text(path)
+    if clocked := clocked_line(text):
+        raise BadAnnotation(f"{path}, line {clocked[0]}: start and end are hours, minutes and seconds ({clocked[1][:40]!r}); "
+                            "write them in seconds, as Audacity does when it exports labels")
     if is_audacity(text) and path.suffix.lower() != ".csv" and not path.name.lower().endswith("selections.txt"):
         table, label_column = parse_labels(text, path), None
     else:

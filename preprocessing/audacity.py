@@ -13,13 +13,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from preprocessing.text_table import TextTable, number, text_lines
+from preprocessing.text_table import CLOCK, TextTable, number, text_lines
 
 
 def is_audacity(text: str) -> bool:
     """True for label lines, and for a file without any text: what Audacity writes for a track without labels."""
     first = next((line.split("\t") for line in text_lines(text) if line.strip()), None)
     return first is None or (len(first) > 1 and all(cell.strip() and number(cell) is not None for cell in first[:2]))
+
+
+def clocked_line(text: str) -> tuple[int, str] | None:
+    """Number and text of the first line if it is a label with times as 00:01:12.5, which Audacity's
+    own files never have."""
+    lines = ((place, line) for place, line in enumerate(text_lines(text), start=1) if line.strip())
+    place, line = next(lines, (0, ""))
+    cells = line.split("\t")[:2]
+    clocked = len(cells) == 2 and all(CLOCK.fullmatch(cell.strip()) for cell in cells)
+    return (place, line) if clocked else None
 
 
 def parse_labels(text: str, path: str | Path) -> TextTable:

@@ -9,7 +9,7 @@ without regard to case, blanks and signs; of the names in a row here the first t
 
     start_utc     utc, datetime, date_time, timestamp, begin_utc, ...; or date with time; PAMGuard's `UTCMilliseconds` are added to whole seconds
     end_utc       stop_utc, end_datetime, ...; or duration_s, duration. Without: the detection is an instant
-    recording     file, filename, ... with start_s, end_s                  (as preprocessing/csv_annotations.py)
+    recording     file, filename, ... with start_s, end_s                  (as preprocessing/csv_columns.py)
     verdict       validation, species, true_false, label, class, ...       see preprocessing/verdicts.py for what counts as true, false and unsure
     serial, site  recorder, instrument, hydrophone; mooring, station, location
 
@@ -24,8 +24,11 @@ import pandas as pd
 
 from preprocessing.annotations import read_annotations
 from preprocessing.csv_annotations import NAMES as ANNOTATION_NAMES
+from preprocessing.csv_columns import Column, check_units, columns_of, values_or_nan
 from preprocessing.moments import looks_day_first, utc_times
 from preprocessing.raven import is_raven
+from preprocessing.recording_columns import recording_column
+from preprocessing.recordings import RecordingIndex
 from preprocessing.text_table import BadAnnotation, TextTable, key, number, parse_table, read_text
 from preprocessing.verdicts import read_verdicts
 from preprocessing.workbook import ENDINGS as WORKBOOKS
@@ -40,12 +43,9 @@ NAMES = {
     "time": ("time", "start_time", "begin_time", "utc_time", "time_utc", "start"),
     "end": ("end_utc", "utc_end", "stop_utc", "end_time_utc", "utc_end_time", "end_datetime_utc", "end_date_time_utc", "end_datetime", "end_date_time"),
     "milliseconds": ("utcmilliseconds", "utc_milliseconds", "milliseconds"),
-    "duration_s": ANNOTATION_NAMES["duration_s"],
     "verdict": ("verdict", "validation", "validated", "manual_validation", "true_false", "true_or_false", "is_true", "decision", "result", "species", *ANNOTATION_NAMES["label"]),
     "serial": ("serial", "serial_number", "recorder", "recorder_serial", "instrument", "hydrophone", "unit"),
     "site": ("site", "mooring", "mooring_id", "station", "location", "deployment"),
-    "low_hz": ANNOTATION_NAMES["low_hz"], "high_hz": ANNOTATION_NAMES["high_hz"],
-    "recording": ANNOTATION_NAMES["recording"], "start_s": ANNOTATION_NAMES["start_s"], "end_s": ANNOTATION_NAMES["end_s"],
 }
 LONGEST_S = 3600.0  # a detection that lasts longer has its length in another unit
 
@@ -117,14 +117,29 @@ def _table(file: Path, sheet: str | None) -> TextTable:
 
 def _way(table: TextTable) -> str | None:
     """How the table tells where a detection lies."""
-    at = {what: table.find(NAMES[what]) for what in ("start", "date", "time", "recording", "start_s")}
+    at = {what: table.find(NAMES[what]) for what in ("start", "date", "time")}
     if at["start"] is not None:
         return "start"
-    if at["date"] is not None and at["time"] is not None:
-        return "date"
-    if at["recording"] is not None and at["start_s"] is not None and all(number(text) is not None for text in table.texts(at["start_s"])[:20]):
+    dated = at["date"] is not None and at["time"] is not None
+    in_recording = _in_recording(table)
+    if in_recording and (not dated or at["time"] == columns_of(table)["start"].place):
         return "recording"
+    if in_recording and table.find(("in_file",)) is not None:
+        return "recording"  # Kaleidoscope's DATE and TIME are those of the file
+    if dated:
+        return "date"
     return "time" if at["time"] is not None else None
+
+
+def _in_recording(table: TextTable) -> bool:
+    """True where recording and seconds tell the place."""
+    try:
+        file, start = recording_column(table, RecordingIndex(None)), columns_of(table)["start"]
+    except BadAnnotation:
+        return False
+    if file is None or start is None:
+        return False
+    return all(number(text) is not None for text in table.texts(start.place)[:20])
 
 
 def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: str | None, day_first: bool, notes: list[str]) -> pd.DataFrame:
@@ -135,12 +150,14 @@ def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: 
     for column in ("serial", "site"):
         place = table.find(NAMES[column])
         rows[column] = [""] * count if place is None else [text.strip().removesuffix(".0") for text in table.texts(place)]
-    for column in ("low_hz", "high_hz"):
-        rows[column] = _numbers(table, NAMES[column])
-    lasts_s = np.full(count, float(length_s)) if length_s is not None else _numbers(table, NAMES["duration_s"])
+    at = columns_of(table)
+    for bound in ("low", "high"):
+        rows[f"{bound}_hz"] = values_or_nan(table, at[bound])
+    lasts_s = np.full(count, float(length_s)) if length_s is not None else values_or_nan(table, at["duration"])
     if way == "recording":
-        rows["recording"] = [text.strip() for text in table.texts(table.find(NAMES["recording"]))]
-        rows["start_s"], end_s = _numbers(table, NAMES["start_s"]), _numbers(table, NAMES["end_s"])
+        check_units(table, [at["start"], at["end"], None if at["end"] is not None else at["duration"]])
+        rows["recording"] = [text.strip() for text in table.texts(recording_column(table, RecordingIndex(None)))]
+        rows["start_s"], end_s = (values_or_nan(table, at[edge]) for edge in ("start", "end"))
         rows["end_s"] = np.where(np.isnan(lasts_s), end_s if length_s is None else np.nan, rows["start_s"] + lasts_s)
         rows["end_s"] = rows["end_s"].fillna(rows["start_s"])
         rows["start_utc"] = rows["end_utc"] = pd.Series(pd.NaT, rows.index, dtype=TYPES["start_utc"])
@@ -149,7 +166,7 @@ def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: 
         rows["recording"], rows["start_s"], rows["end_s"] = "", np.nan, np.nan
         start = rows["start_utc"] = _moments(table, way, clock, day_first)
         place = table.find(NAMES["end"])
-        end = pd.Series(pd.NaT, rows.index, dtype=TYPES["end_utc"]) if place is None or length_s is not None else utc_times(table.texts(place), clock, day_first)
+        end = pd.Series(pd.NaT, rows.index, dtype=TYPES["end_utc"]) if place is None or length_s is not None else utc_times(table.texts(place), clock, day_first, table.day_zero)
         end = end.where(end.notna(), start + pd.to_timedelta(lasts_s, unit="s"))
         rows["end_utc"] = end.where(end.notna(), start)
         span_s = (rows["end_utc"] - start).dt.total_seconds()
@@ -176,22 +193,24 @@ def _verdict_place(table: TextTable, name: str | None) -> int:
 def _moments(table: TextTable, way: str, clock: str, day_first: bool) -> pd.Series:
     if way == "date":
         days, times = (table.texts(table.find(NAMES[what])) for what in ("date", "time"))
-        texts = [f"{day.strip().removesuffix('T00:00:00')} {time.strip()}" for day, time in zip(days, times)]
+        texts = [_day_and_time(day.strip(), time.strip()) for day, time in zip(days, times)]
     else:
         texts = table.texts(table.find(NAMES[way]))
     if not day_first and looks_day_first(texts):
         raise BadAnnotation(f"{table.path}: its days stand before the months; give day_first=True")
-    start = utc_times(texts, clock, day_first)
-    parts = _numbers(table, NAMES["milliseconds"])
+    start = utc_times(texts, clock, day_first, table.day_zero)
+    place = table.find(NAMES["milliseconds"])
+    parts = values_or_nan(table, None if place is None else Column(place, None))
     whole = (start.dt.microsecond == 0).to_numpy() & (parts >= 0) & (parts < 1000)
     return start + pd.to_timedelta(np.where(whole, parts, 0.0), unit="ms")
 
 
-def _numbers(table: TextTable, names: tuple[str, ...]) -> np.ndarray:
-    """Numbers of a column, NaN where there is none."""
-    place = table.find(names)
-    values = [] if place is None else [number(text) for text in table.texts(place)]
-    return np.array([np.nan if value is None else value for value in values], float) if values else np.full(len(table), np.nan)
+def _day_and_time(day: str, time: str) -> str:
+    """A day and a time of day in one text; a spreadsheet's numbers (42909, 0.587) added up."""
+    numbers = number(day), number(time)
+    if day and time and None not in numbers and 0 <= numbers[1] < 1:
+        return repr(numbers[0] + numbers[1])
+    return f"{day.removesuffix('T00:00:00')} {time}"
 
 
 def _of_raven(file: Path, table: TextTable, recordings, verdict_column: str | None, notes: list[str]) -> pd.DataFrame:

@@ -7,7 +7,9 @@ file is told by `Begin File` (or `Begin Path`) with `File Offset (s)`; its lengt
   (`NAME.Table.1.selections.txt`), else with the one of its folder for which every row falls into its own `Begin File`.
 - A selection that runs over the end of its file in a sequence is cut in two, both parts with the same line and `Selection`; over the end of the last
   file, or of a file opened alone, it is clipped. Parts under a millisecond are left out.
-- Raven writes a row for each view. Of rows with one selection number (where the table has them), channel and time in different views the spectrogram's is kept.
+- Raven writes a row for each view. Of rows with one selection number (where the table has them),
+  channel and time in different views the spectrogram's is kept; cells that
+  are blank in it, as a label that was typed in the waveform's row alone, are taken from the other.
 - Times are kept and written to the nanosecond (Raven's own nine decimals), frequencies as they are.
 
 Source: Raven Pro 1.6 User's Manual, Cornell Lab of Ornithology.
@@ -20,12 +22,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from preprocessing.csv_columns import column_of, hertz
 from preprocessing.recordings import RecordingIndex
 from preprocessing.sequence import SHORTEST_S, chain_of, pieces, place_named, place_unnamed
 from preprocessing.text_table import BadAnnotation, TextTable, extra_columns, key, tab_separated
 from spectrogram.recording import EXTENSIONS
 
-COLUMNS = {"begin": "Begin Time (s)", "end": "End Time (s)", "low": "Low Freq (Hz)", "high": "High Freq (Hz)", "channel": "Channel", "offset": "File Offset (s)",
+COLUMNS = {"begin": "Begin Time (s)", "end": "End Time (s)", "channel": "Channel", "offset": "File Offset (s)",
            "file": "Begin File", "path": "Begin Path", "end_file": "End File", "view": "View", "selection": "Selection"}
 DECIMALS = 9
 TABLE_NAME = re.compile(r"(\.table\.\d+)?(\.selections)?\.(txt|tsv|csv)$", re.IGNORECASE)
@@ -66,7 +69,9 @@ def raven_places(table: TextTable, index: RecordingIndex, notes: list[str]) -> t
     """
     at = {name: table.find((key(column),)) for name, column in COLUMNS.items()}
     begin_s, end_s = table.numbers(at["begin"], needed=True), table.numbers(at["end"], needed=True)
-    low_hz, high_hz, channel = (np.full(len(table), np.nan) if at[name] is None else table.numbers(at[name]) for name in ("low", "high", "channel"))
+    low, high = (column_of(table, bound) for bound in ("low", "high"))  # DeepSqueak's are in kHz
+    low_hz, high_hz = hertz(table, low), hertz(table, high)
+    channel = np.full(len(table), np.nan) if at["channel"] is None else table.numbers(at["channel"])
     names, single = _named(table, at, index), recording_of_table(table.path, index)
     if at["offset"] is None:
         names, offset_s, sequence = _placed(table, begin_s, names, single, index, notes)
@@ -77,7 +82,8 @@ def raven_places(table: TextTable, index: RecordingIndex, notes: list[str]) -> t
     rows = pd.DataFrame({"row": np.arange(len(table)), "recording": pd.Series(names, dtype="str"), "channel": np.where(np.isnan(channel), 0, channel - 1),
                          "start_s": offset_s, "end_s": offset_s + (end_s - begin_s), "low_hz": low_hz, "high_hz": high_hz})
     rows = _cut(table, _one_view(table, at, rows, notes), index, sequence, notes)
-    spoken_for = {at[name] for name in ("begin", "end", "low", "high", "channel", "offset", "file")} - {None}
+    spoken_for = {at[name] for name in ("begin", "end", "channel", "offset", "file")} - {None}
+    spoken_for |= {bound.place for bound in (low, high) if bound is not None}
     if at["path"] is not None and [text.strip() for text in table.texts(at["path"])] == names:  # it only repeats the recording
         spoken_for.add(at["path"])
     return rows, spoken_for
@@ -156,8 +162,20 @@ def _one_view(table: TextTable, at: dict, rows: pd.DataFrame, notes: list[str]) 
     kept = group.map(order.groupby("group")["view"].first())
     keep = kept == view  # rows of one and the same view are two annotations
     if not keep.all():
+        _fill_from_other_views(table, list(rows["row"]), list(group), list(keep))
         notes.append(f"{table.path}: {int((~keep).sum())} rows show a selection in a second view; left out")
     return rows[keep]
+
+
+def _fill_from_other_views(table: TextTable, rows: list[int], groups: list[int], keep: list[bool]) -> None:
+    """Take the blank cells of rows that stay from the rows of the same selections that do not."""
+    others: dict[int, list[int]] = {}
+    for row, group, stays in zip(rows, groups, keep):
+        if not stays:
+            others.setdefault(group, []).append(row)
+    for row, group, stays in zip(rows, groups, keep):
+        for other in others.get(group, []) if stays else []:
+            table.rows[row] = [own if own.strip() else cell for own, cell in zip(table.rows[row], table.rows[other])]
 
 
 def _cut(table: TextTable, rows: pd.DataFrame, index: RecordingIndex, sequence: bool, notes: list[str]) -> pd.DataFrame:
@@ -252,7 +270,7 @@ def _numbered(given: list[str] | None, channels: list[str]) -> list[str]:
     """Selection numbers: those given, as far as each comes once in a channel; new ones above them for the rest."""
     if given is None:
         return [str(k + 1) for k in range(len(channels))]
-    seen, highest, numbers = set(), max((int(text) for text in given if text.strip().isdigit()), default=0), []
+    seen, highest, numbers = set(), max((int(text) for text in given if text.strip().isdecimal()), default=0), []
     for text, channel in zip(given, channels):
         if not text.strip() or (text, channel) in seen:
             highest += 1

@@ -115,14 +115,17 @@ class RecordingIndex:
 
     Parameters
     ----------
-    recordings : table with `recording`, and, where known, `path` and `duration_s`; its order is that of the sequence in each folder.
+    recordings : table with `recording`, and, where known, `path`, `duration_s` and
+        `sample_rate_hz`; its order is that of the sequence in each folder.
     """
 
     def __init__(self, recordings: pd.DataFrame | None):
         names = [] if recordings is None else recordings["recording"].astype(str).tolist()
         paths = names if recordings is None or "path" not in recordings else [str(Path(path).absolute()) for path in recordings["path"]]
         lengths = [np.nan] * len(names) if recordings is None or "duration_s" not in recordings else recordings["duration_s"].astype(float).tolist()
+        rates = [np.nan] * len(names) if recordings is None or "sample_rate_hz" not in recordings else recordings["sample_rate_hz"].astype(float)
         self.duration_s = dict(zip(names, lengths))
+        self.sample_rate_hz = {name: rate if rate > 0 else np.nan for name, rate in zip(names, rates)}
         self._parts = {name: (parts(name), parts(path)) for name, path in zip(names, paths)}
         self._ends: dict[str, list[str]] = {}
         for name, (own, _) in self._parts.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import tempfile
 import time
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
+from spectrogram.addresses import file_system, is_remote, one_line, parted, storage_options
 from spectrogram.dating import Timeline, timeline
 from spectrogram.header import HEAD_BYTES, Header, header_of, read_header
 from spectrogram.metadata import own_word
@@ -29,33 +29,20 @@ from spectrogram.stored import opened
 TRIES, PAUSE_S = 3, 1.0  # a network that fails for a moment
 
 
-def store_of(where: str):
+def store_of(address: str):
     """(fsspec file system, path in it) of a folder, or of an address such as s3://bucket/prefix or https://host/folder.
-
-    `.env` names an object store that is not Amazon's (S3_ENDPOINT) and says whether to go there without credentials (S3_ANONYMOUS).
 
     Raises
     ------
     ValueError
         where no installed library speaks the protocol.
     """
-    import fsspec
+    if not is_remote(address):
+        import fsspec
 
-    options = {}
-    if where.startswith("s3://"):
-        import s3fs  # noqa: F401  (fsspec would look for it by its name)
-
-        options = {"anon": (os.environ.get("S3_ANONYMOUS") or "").strip().lower() in ("1", "true", "yes"), "endpoint_url": os.environ.get("S3_ENDPOINT") or None,
-                   "config_kwargs": {"connect_timeout": 10, "retries": {"max_attempts": 2}}}
-    try:
-        return fsspec.core.url_to_fs(where, use_listings_cache=False, **options)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f"{where}: {error}; give a folder, or an address that begins with s3:// or https://") from None
-
-
-def one_line(error: Exception) -> str:
-    """What a library says, without a page of markup."""
-    return re.sub(r"\s+", " ", str(error) or type(error).__name__)[:200]
+        return fsspec.core.url_to_fs(address)
+    place = parted(address)
+    return file_system(place.where, storage_options(place.where) | place.options)
 
 
 class RemoteSound:

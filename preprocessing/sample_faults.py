@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from spectrogram.still import LEAST_S as LONG_S  # so long a run is a dropout even without a jump
+
 FULL_SCALE = 0.9999  # as `Recording` counts
 FLAT_SAMPLES = 3  # two equal samples at the top come about; three with a corner at each end do not:
 CORNER_STEPS = 4  # a round top that stays within one step for three samples falls by less than three steps in the next
 DROPOUT_SAMPLES, DROPOUT_S = 16, 0.5e-3  # recorders lose whole buffers, never less than this
-LONG_S = 0.1  # so long a run is a dropout even without a jump, as where a file was padded
 MOST_RUNS = 50_000  # long runs that are kept at most: some MB
 LONGEST = 1 << 14  # run lengths from here on are counted as one
 BITS = 24  # of float32's whole numbers; 32-bit recordings are looked at to 24 bits

@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -23,6 +23,7 @@ TAKEN = "_in_file"  # added to a file's own column that bears one of these names
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")                 # or a decimal comma
 DECIMAL_COMMA = re.compile(r"[+-]?(0,\d+|\d+,(\d{1,2}|\d{4,})|\d{4,},\d+)")  # nothing else
+CLOCK = re.compile(r"(\d+:)?\d+:\d\d([.,]\d+)?")  # 00:01:12.5 or 1:12
 NO_NUMBER = {"", "na", "n/a", "nan", "none", "null", "-"}
 
 
@@ -83,12 +84,17 @@ def number(text: str) -> float | None:
 
 @dataclass
 class TextTable:
-    """Columns and cells of a text file; `lines` are the numbers of the rows' lines, from 1, the header's included."""
+    """Columns and cells of a text file or a sheet.
+
+    lines : numbers of the rows' lines, from 1, the header's included. day_zero : what a
+        spreadsheet's day numbers count from.
+    """
 
     path: Path
     columns: list[str]
     rows: list[list[str]]
     lines: list[int]
+    day_zero: str = "1899-12-30"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -148,19 +154,30 @@ def parse_table(text: str, path: str | Path) -> TextTable:
     separator = max("\t;,", key=lines[first].count)
     records = _tabbed(lines) if separator == "\t" else _quoted(text, separator, path)
     records = [(line, cells) for line, cells in records if any(cell.strip() for cell in cells)]
-    table = TextTable(path, _names(records[0][1]), [], [])
+    table = TextTable(path, column_names(records[0][1]), [], [])
     for line, cells in records[1:]:
         missing = len(table.columns) - len(cells)
         if missing < 0 and any(cell.strip() for cell in cells[missing:]):
             raise table.fault(line, f"{len(cells)} cells, the header has {len(table.columns)}", "take the surplus separator out, or put quotes around the text that holds it")
-        if missing > 0 and line == len(lines):  # no line end after it
+        lost = any(name.strip() for name in records[0][1][len(cells):])
+        if lost and line == len(lines):  # no line end after it
             raise table.fault(line, f"breaks off after {len(cells)} of {len(table.columns)} cells", "copy the file again, or complete the row")
         table.rows.append((cells + [""] * missing)[:len(table.columns)])
         table.lines.append(line)
-    return table
+    return without_empty(table, records[0][1])
 
 
-def _names(header: list[str]) -> list[str]:
+def without_empty(table: TextTable, header: list[str]) -> TextTable:
+    """The table without columns that have neither a name nor a cell, as where each line ends with a
+    separator."""
+    used = [place for place, name in enumerate(header)
+            if name.strip() or any(cells[place].strip() for cells in table.rows)]
+    columns = [table.columns[place] for place in used]
+    rows = [[cells[place] for place in used] for cells in table.rows]
+    return replace(table, columns=columns, rows=rows)
+
+
+def column_names(header: list[str]) -> list[str]:
     """Column names, each once: a blank one gets its place, a repeated one a number."""
     names = []
     for place, name in enumerate(header, start=1):

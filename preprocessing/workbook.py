@@ -4,7 +4,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from preprocessing.text_table import BadAnnotation, TextTable
+from preprocessing.text_table import BadAnnotation, TextTable, column_names, without_empty
 
 ENDINGS = (".xlsx", ".xlsm")
 
@@ -30,20 +30,21 @@ def sheet_tables(path: str | Path, sheet: str | None = None) -> dict[str, TextTa
         if sheet is not None and sheet not in book.sheetnames:
             raise BadAnnotation(f"{path}: no sheet {sheet!r}; it has {', '.join(book.sheetnames)}")
         pages = [page for page in book.worksheets if sheet in (None, page.title)]
-        tables = {page.title: _table(path, page) for page in pages}
+        tables = {page.title: _table(path, page, f"{book.epoch:%Y-%m-%d}") for page in pages}
     finally:
         book.close()
     return {name: table for name, table in tables.items() if table is not None}
 
 
-def _table(path: Path, page) -> TextTable | None:
+def _table(path: Path, page, day_zero: str) -> TextTable | None:
     rows = ((number, [_text(cell) for cell in cells]) for number, cells in enumerate(page.iter_rows(values_only=True), start=1))
     filled = [(number, cells) for number, cells in rows if any(cell.strip() for cell in cells)]
     if not filled:
         return None
-    header = [name.strip() or f"Column {place}" for place, name in enumerate(filled[0][1], start=1)]
+    header = filled[0][1]
     body = [(cells + [""] * len(header))[:len(header)] for _, cells in filled[1:]]
-    return TextTable(path, header, body, [number for number, _ in filled[1:]])
+    lines = [number for number, _ in filled[1:]]
+    return without_empty(TextTable(path, column_names(header), body, lines, day_zero), header)
 
 
 def _text(cell) -> str:

@@ -17,6 +17,7 @@ from spectrogram.names import in_utc, parse_name, utc_times
 
 DIFFERS = timedelta(seconds=60)
 RESETS = {1970: 60, 1980: 60, 2000: 2}  # the first days of years in which clocks begin that were not set
+IMPOSSIBLE = "cannot be right"  # of a date
 NO_TIME = ("no start time in the file name; times count from the start of the file, name it SERIAL.yymmddHHMMSS or give a table of "
            "start times")
 
@@ -98,7 +99,12 @@ def impossible(start: datetime, now: datetime | None = None) -> str:
     if not unset and start <= now + timedelta(days=2):
         return ""
     why = "is where a clock begins that was not set" if unset else "lies in the future"
-    return f"its date, {start:%Y-%m-%d}, {why}; give the true start times as overrides"
+    return f"its date, {start:%Y-%m-%d}, {IMPOSSIBLE}: it {why}; give the true start times as overrides"
+
+
+def same_time(one: datetime | None, other: datetime | None) -> bool:
+    """Whether two start times are one, as far as names and logs tell; also where both are unknown."""
+    return one == other or (None not in (one, other) and abs(one - other) <= DIFFERS)
 
 
 def _apart(difference: timedelta) -> str:

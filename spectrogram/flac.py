@@ -48,7 +48,7 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     elif total and frames is not None and total < frames:
         header.notes.append(f"{_span(frames - total, true['rate'])} of sound lie behind the end that the header promises "
                             f"({_span(total, true['rate'])}); they are processed too, check what wrote the file")
-    header.agrees = header.frames == header.promised
+    header.agrees, header.unfinished = header.frames == header.promised, not total
     packed = true["rate"] << 44 | true["channels"] - 1 << 41 | true["bits"] - 1 << 36 | header.frames
     blocks = struct.pack(">HH", 16, 65535) if first["varies"] else struct.pack(">HH", first["block"], first["block"])
     header.prefix = b"fLaC\x80\0\0\x22" + blocks + bytes(6) + packed.to_bytes(8, "big") + bytes(16)

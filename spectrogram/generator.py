@@ -23,6 +23,7 @@ from spectrogram.crest import CrestMeter
 from spectrogram.levels import FLOOR, LevelMeter, Seconds, level_table
 from spectrogram.profile import Profile, load_profile
 from spectrogram.recording import CLIPPED, Recording
+from spectrogram.response import Curve
 from spectrogram.stft import GROUP_FRAMES, FrameGrid
 from spectrogram.threads import one_thread_per_call
 
@@ -72,13 +73,16 @@ class Spectrogram:
 
 
 class FrontEnd:
-    """What a profile means at one sample rate: frame grid, filterbank, level meter."""
+    """What a profile means at one sample rate: frame grid, filterbank, level meter; and for a hydrophone whose sensitivity differs by frequency (`curve`): what is
+    made of it is then at its nominal sensitivity."""
 
-    def __init__(self, profile: Profile, rate_hz: int):
+    def __init__(self, profile: Profile, rate_hz: int, curve: Curve | None = None):
         self.grid = FrameGrid(profile, rate_hz)
-        self.meter = LevelMeter(self.grid)
+        self.meter = LevelMeter(self.grid, curve)
         self.n_visible = int(profile.visible_bands(rate_hz / 2).sum())  # the lowest ones
         weights = triangle_weights(profile.band_edges_hz, self.grid.bin_hz, self.grid.n_bins)
+        if curve is not None:
+            weights *= curve.gains(np.arange(self.grid.n_bins) * self.grid.bin_hz)[:, None].astype(np.float32)
         self._blocks = []  # (bands, bins, weights): triangles overlap few bins, so the product is taken in narrow strips
         for k in range(0, self.n_visible, BANDS_AT_ONCE):
             bands = slice(k, min(k + BANDS_AT_ONCE, self.n_visible))
@@ -100,7 +104,7 @@ class SpectrogramGenerator:
 
     def __init__(self, profile: Profile | str | None = None):
         self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
-        self.front_end = lru_cache(maxsize=16)(lambda rate_hz: FrontEnd(self.profile, rate_hz))
+        self.front_end = lru_cache(maxsize=16)(lambda rate_hz, curve=None: FrontEnd(self.profile, rate_hz, curve))
 
     def chunks(self, recording: Recording, block_s: float = 16.0) -> Iterator[Chunk]:
         """The recording's samples as fixed chunks with margins, read `block_s` seconds at a time."""
@@ -108,8 +112,11 @@ class SpectrogramGenerator:
         return cut_chunks(recording.raw_blocks(block_s), recording.sample_rate_hz, end.before, end.after, scale=recording.scale)
 
     def process(self, chunk: Chunk, rate_hz: int, sensitivity_db: float) -> Piece:
-        """Picture and levels of one chunk. Stateless: chunks may be processed side by side, in any order."""
-        end = self.front_end(rate_hz)
+        """Picture and levels of one chunk. Stateless: chunks may be processed side by side, in any order.
+
+        sensitivity_db : a number, or a `Sensitivity` with a curve over frequency.
+        """
+        end = self.front_end(rate_hz, getattr(sensitivity_db, "curve", None))
         grid, frame_rate = end.grid, self.profile.frame_rate_hz
         first, last = grid.n_frames(chunk.first), grid.n_frames(chunk.last)
         n, n_seconds, n_bands = last - first, -(-(chunk.last - chunk.first) // rate_hz), self.profile.n_bands
@@ -147,8 +154,10 @@ class SpectrogramGenerator:
         """Levels table of a whole recording, one row for each `row_s` seconds; its columns: `spectrogram.levels.level_table`."""
         recording = as_recording(recording)
         seconds = Seconds.join([piece.seconds for piece in self.stream(recording)])
-        return level_table(seconds, self.front_end(recording.sample_rate_hz).meter, recording.sensitivity_db, row_s=row_s,
-                           timeline=recording.timeline)
+        table = level_table(seconds, self.front_end(recording.sample_rate_hz).meter, recording.sensitivity_db, row_s=row_s,
+                            timeline=recording.timeline, silences=recording.silences())
+        table.insert(table.columns.get_loc("duration_s") + 1, "calibrated", recording.calibrated)
+        return table
 
     def spectrogram(self, recording: Recording | str | Path, start_s: float = 0.0, end_s: float | None = None) -> Spectrogram:
         """A passage of a recording, to look at: every FFT bin and the picture.
@@ -159,7 +168,8 @@ class SpectrogramGenerator:
             if the file cannot be read; ValueError if the passage holds no frame.
         """
         recording = as_recording(recording)
-        end = self.front_end(recording.sample_rate_hz)
+        curve = getattr(recording.sensitivity_db, "curve", None)
+        end = self.front_end(recording.sample_rate_hz, curve)
         grid, rate, frame_rate = end.grid, recording.sample_rate_hz, self.profile.frame_rate_hz
         first = max(0, round(start_s * frame_rate))
         last = grid.n_frames(recording.frames)
@@ -175,6 +185,8 @@ class SpectrogramGenerator:
             end.picture(power[k:k + GROUP_FRAMES], picture[k:k + GROUP_FRAMES])
         _to_decibels(picture[:, :end.n_visible], recording.sensitivity_db)
         psd_db = 10 * np.log10(np.maximum(power, FLOOR)) - np.float32(recording.sensitivity_db)
+        if curve is not None:
+            psd_db -= curve.at(np.arange(grid.n_bins) * grid.bin_hz).astype(np.float32)
         times_s = (np.arange(first, last) + 0.5) / frame_rate
         return Spectrogram(recording, self.profile, times_s, np.arange(grid.n_bins) * grid.bin_hz, psd_db, picture)
 

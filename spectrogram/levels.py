@@ -20,6 +20,7 @@ import pandas as pd
 from spectrogram.bands import decidecade_centres_hz, nominal_hz, overlap_weights
 from spectrogram.chunks import Chunk
 from spectrogram.names import utc_times
+from spectrogram.response import Curve
 from spectrogram.stft import FrameGrid
 
 LOWEST_HZ = 17.7          # lower edge of the 20 Hz decidecade: below, a band is narrower than a 1-s window can resolve
@@ -28,6 +29,8 @@ FINE_RATE_HZ = 8000
 WINDOWS_AT_ONCE, DECIMATED_AT_ONCE = 12, 8192  # small enough for the processor's cache
 PSD_BANDS_PER_DECADE = 40  # columns PSD_f: a quarter of a decidecade each
 ROWS_AT_MOST = 10 ** 7     # of one stretch of sound
+REACH_S = 1 / 3             # of the low bands' windows beyond their second
+NO_SILENCE = np.empty((0, 2))
 FLOOR = 1e-20              # full-scale^2 / Hz; digital silence reads this instead of minus infinity
 
 
@@ -61,10 +64,12 @@ class LevelMeter:
     ----------
     centres_hz : decidecade centres that lie wholly below Nyquist.  psd_centres_hz : centres of the PSD columns.
     lead, margin : samples needed before a chunk's start and after its end.
+
+    With a `curve` (a sensitivity's difference from its nominal value by frequency) all values are as a flat hydrophone of the nominal sensitivity would give them.
     """
 
-    def __init__(self, grid: FrameGrid):
-        self.grid, rate = grid, grid.rate_hz
+    def __init__(self, grid: FrameGrid, curve: Curve | None = None):
+        self.grid, self.curve, rate = grid, curve, grid.rate_hz
         self.factor = max(1, rate // FINE_RATE_HZ)
         self.fine_rate_hz = rate / self.factor
         self.taps, self.half = self._low_pass()
@@ -85,6 +90,9 @@ class LevelMeter:
         self.psd_centres_hz = psd_centres[psd_centres * half_psd <= rate / 2]
         low, high = self.psd_centres_hz / half_psd, self.psd_centres_hz * half_psd
         self._psd = [w / (high - low).astype(np.float32) for w in self._weights(low, high)]
+        if curve is not None:
+            everything = np.array([self.fine_bin_hz / 2]), np.array([rate / 2])
+            self._all = [np.hstack(pair) for pair in zip(self._weights(*everything, flat=True), self._weights(*everything))]
 
     def _low_pass(self):
         """Polyphase taps (columns, factor) of the decimator, and half its length: flat to 1.78 kHz, 80 dB down at the alias."""
@@ -101,11 +109,14 @@ class LevelMeter:
         padded[:len(taps)] = taps
         return padded.reshape(columns, self.factor).astype(np.float32), (len(taps) - 1) // 2
 
-    def _weights(self, low_hz, high_hz):
+    def _weights(self, low_hz, high_hz, flat: bool = False):
         """(fine bins, bands), (picture bins, bands): power in each band = fine PSD @ first + picture PSD @ second."""
         split = np.inf if self.factor == 1 else SPLIT_HZ
         fine = overlap_weights(np.minimum(low_hz, split), np.minimum(high_hz, split), self.fine_bin_hz, self.fine_bins)
         main = overlap_weights(np.maximum(low_hz, split), np.maximum(high_hz, split), self.grid.bin_hz, self.grid.n_bins)
+        if self.curve is not None and not flat:
+            fine = fine * self.curve.gains(np.arange(self.fine_bins) * self.fine_bin_hz)[:, None]
+            main = main * self.curve.gains(np.arange(self.grid.n_bins) * self.grid.bin_hz)[:, None]
         return (fine * self.fine_bin_hz).astype(np.float32), (main * self.grid.bin_hz).astype(np.float32)
 
     def seconds(self, chunk: Chunk, psd_sum: np.ndarray, frames: np.ndarray) -> Seconds:
@@ -127,10 +138,17 @@ class LevelMeter:
         return Seconds(
             start_s=chunk.first / rate + np.arange(n, dtype=np.float64),
             duration_s=np.array([len(x) / rate for x in seconds]),
-            broadband=np.maximum(square - mean ** 2, 0.0),
+            broadband=np.maximum(square - mean ** 2, 0.0) * self._broadband_gain(fine, main),
             band_power=fine @ self._band[0] + main @ self._band[1],
             psd=fine @ self._psd[0] + main @ self._psd[1],
         )
+
+    def _broadband_gain(self, fine: np.ndarray, main: np.ndarray) -> np.ndarray | float:
+        """What the curve makes of each second's power over all frequencies, by its spectrum."""
+        if self.curve is None:
+            return 1.0
+        flat, curved = (fine @ self._all[0] + main @ self._all[1]).astype(np.float64).T
+        return np.divide(curved, flat, out=np.ones(len(flat)), where=flat > 0)
 
     def _fine_psd(self, chunk: Chunk, n: int) -> np.ndarray:
         """(n, fine bins) PSD of each second from three 1-s windows, a third of a second apart, the middle one on the second itself."""
@@ -181,19 +199,19 @@ def decibels(power, sensitivity_db: float) -> np.ndarray:
 
 
 def level_table(seconds: Seconds, meter: LevelMeter, sensitivity_db: float, start_utc=None, row_s: float = 60.0,
-                timeline=None) -> pd.DataFrame:
+                timeline=None, silences: np.ndarray = NO_SILENCE) -> pd.DataFrame:
     """Levels averaged over rows of `row_s` seconds, in the wide shape that PAMscapes reads.
 
     Columns
     -------
-    UTC (NaT without a start time), start_s, duration_s,
+    UTC (NaT without a start time), start_s, duration_s (of what was listened to; levels are NaN where that is nothing),
     BB_1-N : sound pressure level, all frequencies from 1 Hz up to Nyquist N, dB re 1 µPa,
     TOL_f : level in the decidecade band centred at f Hz, dB re 1 µPa,
     PSD_f : mean spectral density level around f Hz, dB re 1 µPa^2/Hz,
     and for BB and TOL `_p05`, `_p50`, `_p95`: the level below which 5, 50, 95 % of the row's one-second levels lie.
     """
     breaks_s = () if timeline is None else timeline.breaks_s
-    return level_frame([level_rows(seconds, sensitivity_db, row_s, breaks_s)], meter, start_utc, timeline)
+    return level_frame([level_rows(seconds, sensitivity_db, row_s, breaks_s, silences)], meter, start_utc, timeline)
 
 
 def row_numbers(seconds: Seconds, row_s: float, breaks_s=()) -> np.ndarray:
@@ -206,18 +224,34 @@ def row_numbers(seconds: Seconds, row_s: float, breaks_s=()) -> np.ndarray:
     return stretch.astype(np.int64) * ROWS_AT_MOST + ((seconds.start_s - first_s) // row_s).astype(np.int64)
 
 
-def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0, breaks_s=()) -> np.ndarray:
-    """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on."""
+def heard_seconds(seconds: Seconds, silences: np.ndarray) -> np.ndarray:
+    """(n,) bool: seconds that no stretch of `silences` ((k, 2), s) touches, nor the windows of their levels, which reach a third further."""
+    if not len(silences):
+        return np.ones(len(seconds.start_s), bool)
+    first, last = seconds.start_s - REACH_S, seconds.start_s + seconds.duration_s + REACH_S
+    return np.searchsorted(silences[:, 1], first, "right") >= np.searchsorted(silences[:, 0], last, "left")
+
+
+def level_rows(seconds: Seconds, sensitivity_db: float, row_s: float = 60.0, breaks_s=(),
+               silences: np.ndarray = NO_SILENCE) -> np.ndarray:
+    """(rows, columns) float64: the numbers of `level_table`, in the order of its columns from start_s on.
+
+    breaks_s : where the recorder paused. silences : (k, 2) s, in order: what was not listened to, as `Recording.silences` gives it.
+    """
     power = np.column_stack([seconds.broadband, seconds.band_power])
-    row = row_numbers(seconds, row_s, breaks_s)
+    row, heard = row_numbers(seconds, row_s, breaks_s), heard_seconds(seconds, silences)
     rows = []
     for r in np.unique(row):
-        here = row == r
+        here = (row == r) & heard
+        if not here.any():
+            nothing = np.full(4 * power.shape[1] + seconds.psd.shape[1], np.nan)
+            rows.append(np.concatenate([[seconds.start_s[row == r][0], 0.0], nothing]))
+            continue
         weight = seconds.duration_s[here] / seconds.duration_s[here].sum()
         levels = decibels(weight @ power[here], sensitivity_db)
         densities = decibels(weight @ seconds.psd[here], sensitivity_db)
         percentiles = percentile_levels(decibels(power[here], sensitivity_db))
-        rows.append(np.concatenate([[seconds.start_s[here][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
+        rows.append(np.concatenate([[seconds.start_s[row == r][0], seconds.duration_s[here].sum()], levels, densities, percentiles.T.ravel()]))
     return np.array(rows) if rows else np.zeros((0, 0))
 
 

@@ -45,6 +45,8 @@ class Log:
 def read_log(path: Path) -> Log | None:
     """The log beside a recording; None where there is none."""
     for log in (path.with_suffix(".log.xml"), path.with_suffix(".xml")):
+        if not log.is_file():  # a pipe would keep who reads waiting for ever
+            continue
         try:
             with open(log, "rb") as file:
                 text = file.read(MOST_BYTES).decode("utf-8", "replace")

@@ -12,9 +12,9 @@ from datetime import timedelta
 import numpy as np
 
 from spectrogram.levels import PSD_BANDS_PER_DECADE, percentile_levels
+from spectrogram.units import DENSITY, PRESSURE, all_calibrated, density_unit, mark, pressure_unit, unit_of  # noqa: F401
 
-DENSITY = "dB re 1 µPa²/Hz"
-PRESSURE = "dB re 1 µPa"
+
 COLOURS = "magma"          # perceptually even, readable without colour
 MASKED = "#d9d9d9"
 MAX_COLUMNS, MAX_ROWS = 1600, 512  # more cells than a screen has points only cost time
@@ -63,8 +63,9 @@ def plot_spectrogram(spectrogram, ax=None, kind: str = "picture", vmin: float | 
     ax.set(xlabel="time from the recording's start (s)", ylabel="frequency (kHz)", xlim=(times_s[0], times_s[-1]))
     ax.set_title(_title(recording, spectrogram.times_s[0] - frame_s / 2), loc="left", fontsize=10)
     _mark_masked(ax, level_db, borders_hz, recording.nyquist_hz)
+    mark(ax, recording.calibrated)
     if colour_bar:
-        ax.figure.colorbar(image, ax=ax, label=DENSITY, pad=0.01, extend="both")
+        ax.figure.colorbar(image, ax=ax, label=unit_of(recording), pad=0.01, extend="both")
     return ax
 
 
@@ -85,7 +86,8 @@ def plot_psd(spectrogram, ax=None, label: str | None = None, colour: str = "#316
     drawn_khz = np.concatenate([line.get_xdata() for line in ax.lines])  # others may be on this axis already
     _frequency_axis(ax, "x", "log", (drawn_khz.min(), drawn_khz.max()))
     bin_hz = spectrogram.freqs_hz[1]
-    ax.set(xlabel="frequency (kHz)", ylabel=f"spectral density level\n({DENSITY})")
+    ax.set(xlabel="frequency (kHz)", ylabel=f"spectral density level\n({unit_of(spectrogram.recording)})")
+    mark(ax, spectrogram.recording.calibrated)
     ax.set_title(f"{_title(spectrogram.recording, spectrogram.times_s[0])}  ·  {len(spectrogram.psd_db)} spectra of {1e3 / bin_hz:.1f} ms",
                  loc="left", fontsize=10)
     ax.grid(alpha=0.3)
@@ -117,7 +119,8 @@ def plot_levels(table, ax=None, bands=("63", "1000", "8000", "40000")):
                         label=None if k else "broadband, p05 to p95 of 1-s levels")
         for column, colour, name in lines:
             ax.plot(middle, rows[column], color=colour, marker=".", linewidth=1.2, label=None if k else name)
-    ax.set(ylabel=f"sound pressure level\n({PRESSURE})")
+    ax.set(ylabel=f"sound pressure level\n({pressure_unit(all_calibrated(table))})")
+    mark(ax, all_calibrated(table))
     _time_axis(ax, table)
     ax.grid(alpha=0.3)
     if ax.lines:
@@ -141,8 +144,9 @@ def plot_ltsa(table, ax=None, vmin: float | None = None, vmax: float | None = No
     _frequency_axis(ax, "y", "log", borders_khz[[0, -1]])
     ax.set(ylabel="frequency (kHz)")
     _time_axis(ax, table)
+    mark(ax, all_calibrated(table))
     if colour_bar and image is not None:
-        ax.figure.colorbar(image, ax=ax, label=DENSITY, pad=0.01, extend="both")
+        ax.figure.colorbar(image, ax=ax, label=density_unit(all_calibrated(table)), pad=0.01, extend="both")
     return ax
 
 

@@ -6,6 +6,7 @@ Samples are float32 with full scale at +-1; sound pressure in µPa is sample * 1
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,17 +20,21 @@ from spectrogram.logs import read_log
 from spectrogram.metadata import own_word
 from spectrogram.names import parse_name, zone
 from spectrogram.packed import packed_line
-from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, checked
+from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, Sensitivity, checked
+from spectrogram.still import Still, Stretch, merged
 from spectrogram.stored import opened
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
 NO_SERIAL = "no serial"
 PIECE_FRAMES = 4096  # a FLAC is read frame by frame, so that damage loses the same few samples whatever the block size
+PIECE_SAMPLES = 8_000_000  # of all channels that are read at once: of many channels one is kept
 CLIPPED = 0.9999
 BEYOND = 1e9  # of full scale: no sound, and its square is beyond float32
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
 UNSCALED = ("float32", 1.0)
+NO_FILE = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}  # may keep who reads waiting for ever
+STILL = "samples that do not change"  # why a stretch found in them was not listened to
 
 
 class BadRecording(ValueError):
@@ -44,6 +49,7 @@ class Recording:
     path : file of one of `EXTENSIONS`, in any case.
     channel : which channel, counted from 0.
     start_utc, serial, sensitivity_db : override what the name and the table of hydrophones say.
+    gain : the recorder's setting, where hydrophones are calibrated at several.
     clock : IANA time zone of the recorder's clock where the name does not say UTC; default `TIMEZONE` of the environment, else UTC.
 
     Attributes
@@ -52,10 +58,12 @@ class Recording:
     unfinished : the recorder never came to write the length into the header.
     start_utc : aware datetime or None; time_source : "argument", "name", "log.xml", "none", or the chunk of the file that says it.
     timeline : where the recorder paused inside the file, see `utc` and `stretches`.
-    unlistened : (start_s, end_s, why) of seconds in the file that hold no sound that was listened to, as header or log say.
     serial : of the recorder, as told by the user, the file itself or its name; recorder : the serial, else the `folder` it lies in.
-    sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in.
+    sensitivity_db, calibrated : calibrated is False when the serial is unknown and -170 dB stands in. The sensitivity is
+        the one valid when the recording began; a number, with a `curve` where it differs by frequency.
     faults : what is wrong with the recording, one clear line each; reading adds to it.
+    unlistened : stretches in which nothing was heard, (start_s, end_s, why) in the recording's own
+        seconds: those that header and log tell; reading to the end adds those found in the samples.
 
     Raises
     ------
@@ -64,7 +72,7 @@ class Recording:
     """
 
     def __init__(self, path, channel: int = 0, start_utc: datetime | None = None, serial: str | None = None,
-                 sensitivity_db: float | None = None, clock: str | None = None):
+                 sensitivity_db: float | None = None, clock: str | None = None, gain: str | None = None):
         self.path, self.channel, self.faults = Path(path), channel, []
         header = self._open_and_check()
         word = own_word(header)
@@ -75,20 +83,24 @@ class Recording:
             raise ValueError(f"{self.path}: start_utc {start_utc} has no time zone; give an aware time, e.g. with timezone.utc")
         log = read_log(self.path)
         self.timeline = timeline(self.path.name, word, log, zone(clock or os.environ.get("TIMEZONE")), start_utc, self.duration_s, self.sample_rate_hz)
-        self.unlistened = list(self.timeline.unlistened)
+        self.unlistened: list[Stretch] = list(self.timeline.unlistened)
         for line in self.timeline.notes:
             self.fault(line)
         by_name = parse_name(self.path.name)[1]
-        self.serial, self.folder = serial or word.serial or by_name, self.path.absolute().parent.name
+        self.serial, self.folder, self.gain = serial or word.serial or by_name, self.path.absolute().parent.name, gain
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
             known = by_name if serial is None and self.serial not in HYDROPHONE_SENSITIVITY else self.serial
-            self.sensitivity_db, self.calibrated = HYDROPHONE_SENSITIVITY.get(known)
+            calibration = HYDROPHONE_SENSITIVITY.calibration(known, self.start_utc, gain)
+            self.sensitivity_db, self.calibrated = calibration.sensitivity, calibration.known
             if not self.calibrated and log is not None and log.sensitivity_db is not None:
-                self.sensitivity_db, self.calibrated = log.sensitivity_db, True
+                self.sensitivity_db, self.calibrated = Sensitivity.of(log.sensitivity_db), True
+            elif calibration.remark:
+                self.fault(calibration.remark)
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
+        self.still = Still(self.sample_rate_hz)
 
     @property
     def name(self) -> str:
@@ -125,6 +137,9 @@ class Recording:
 
     def _open_and_check(self) -> Header | None:
         try:
+            kind = stat.S_IFMT(os.stat(self.path).st_mode)
+            if kind in NO_FILE:
+                raise BadRecording(f"{self.path}: {NO_FILE[kind]} and no file; nothing is read from it, leave it out")
             with open(self.path, "rb") as f:
                 size = f.seek(0, os.SEEK_END)
             if size == 0:
@@ -199,31 +214,45 @@ class Recording:
         """
         self.clipped_samples = self.bad_samples = self.frames_read = 0
         self._lowest, self._highest = np.inf, -np.inf
+        self.still = Still(self.sample_rate_hz)
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
-        native, _ = NATIVE.get(self.subtype, UNSCALED)
         held: list[np.ndarray] = []
         n_held = 0
         with self.opened() as f:
             while True:
                 try:
-                    data = f.read(piece, dtype=native, always_2d=self.channels > 1)
+                    data = self._read_channel(f, piece)
                 except (soundfile.LibsndfileError, OSError) as error:
                     self.fault(f"damaged: the data break off after {self.frames_read / self.sample_rate_hz:.1f} s of {self.duration_s:.1f} s "
                                f"({reason(error)}); what came before is processed, copy the file again for the rest")
                     break
                 if len(data) == 0:
                     break
-                held.append(self._checked_samples(data if self.channels == 1 else data[:, self.channel]))
+                held.append(self._checked_samples(data))
                 n_held += len(data)
                 while n_held >= want:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
                     held = [joined[want:]] if len(joined) > want else []
                     n_held -= want
+                    self.still.add(joined[:want])
                     yield joined[:want]
         if held:
-            yield np.concatenate(held)
+            rest = np.concatenate(held)
+            self.still.add(rest)
+            yield rest
         self._note_what_was_read()
+
+    def _read_channel(self, file: soundfile.SoundFile, frames: int) -> np.ndarray:
+        """The channel's next samples as they are stored (n,), at most so many; fewer at the end."""
+        native, _ = NATIVE.get(self.subtype, UNSCALED)
+        if self.channels == 1:
+            return file.read(frames, dtype=native)
+        at_once, parts = max(1, PIECE_SAMPLES // self.channels), []
+        while frames > 0 and len(data := file.read(min(frames, at_once), dtype=native, always_2d=True)):
+            parts.append(data[:, self.channel].copy())
+            frames -= len(data)
+        return np.concatenate(parts) if parts else np.empty(0, native)
 
     def _checked_samples(self, x: np.ndarray) -> np.ndarray:
         """The samples, not-numbers replaced by 0, what is wrong with them counted."""
@@ -240,7 +269,29 @@ class Recording:
         self.frames_read += len(x)
         return x
 
+    def silences(self) -> np.ndarray:
+        """(k, 2) start and end in s of what was not listened to, in order: what header and log tell, and what was found in the samples so far."""
+        found = [(start / self.sample_rate_hz, end / self.sample_rate_hz, STILL) for start, end, _ in self.still.runs]
+        return merged([*self.unlistened, *found], (self.frames_read or 0) / self.sample_rate_hz)
+
+    def _note_silences(self) -> None:
+        """Put the stretches found in the samples among those of header and log, and say them."""
+        runs, rate = self.still.runs, self.sample_rate_hz
+        told = [stretch for stretch in self.unlistened if stretch[2] != STILL]
+        self.unlistened = told + [(start / rate, end / rate, STILL) for start, end, _ in runs]
+        for why in dict.fromkeys(stretch[2] for stretch in told):
+            total = np.diff(merged([stretch for stretch in told if stretch[2] == why], self.duration_s)).sum()
+            if not any(why in fault for fault in self.faults):
+                self.fault(f"not listened to: {total:.4g} s ({why}); levels and presence leave them out")
+        if len(runs) and self._lowest != self._highest:
+            what = "zeros" if (runs[:, 2] == 0).all() else "samples that do not change"
+            first, last, total = runs[0, 0] / rate, runs[-1, 1] / rate, (runs[:, 1] - runs[:, 0]).sum() / rate
+            stretches = "" if len(runs) == 1 else f", in {len(runs)} stretches"
+            self.fault(f"not listened to: {total:.4g} s of {what} between {first:.1f} s and {last:.1f} s"
+                       f"{stretches} (dropouts, or a muted channel); levels and presence leave them out")
+
     def _note_what_was_read(self) -> None:
+        self._note_silences()
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN, infinite, or beyond all sense); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:

@@ -273,6 +273,108 @@ def test_a_csv_without_times_is_about_whole_recordings(tmp_path):
     assert read_annotations(path, recordings=SEQUENCE).loc[0, ["recording", "end_s"]].tolist() == ["a.wav", 60.0]
 
 
+# --- columns under other programs' names
+
+HOUR = pd.DataFrame({"recording": ["6872.220716021453.wav", "6872.220716031453.wav"], "duration_s": [3600.0, 3600.0]})
+RATED = HOUR.assign(sample_rate_hz=96000)
+CALL = [["6872.220716021453.wav", 0, 12.0, 12.8, 2500.0, 7000.0, "w"]]
+
+
+@pytest.mark.parametrize("header, row", [
+    ("filename,label,min_f,min_t,max_f,max_t", "{},w,2500,12,7000,12.8"),
+    ("IN FILE,FOLDER,OFFSET,DURATION,Fmin,Fmax,DATE,TIME,MANUAL ID", "{},a,12,0.8,2500,7000,2022-07-16,02:15:05,w"),
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,12,12.8,2.5,7,w"),
+    ("UTC,startSeconds,duration,lowFreq,highFreq,annotation,file", "2022-07-16 02:15:05,12,0.8,2500,7000,w,{}"),
+    ("filename,start_time,end_time,start_frequency,end_frequency,annotation,start_datetime", "{},12,12.8,2500,7000,w,2022-07-16"),
+    ("label,onset_s,offset_s,onset_sample,low_khz,high_khz,notated_path", "w,12,12.8,1,2.5,7,{}"),
+    ("audio_file,annotation,start_time,end_time,low_f,high_f,annotation_file", "{},w,12,12.8,2500,7000,a.txt"),
+    ("file,start (ms),end (ms),Min Freq (kHz),Max Freq (kHz),label", "{},12000,12800,2.5,7,w"),
+    ("file,Start (µs),Duration (ms),low_hz,high_hz,label", "{},12000000,800,2500,7000,w"),
+    ("file,start (min),duration (sec),low_hz,high_hz,label", "{},0.2,0.8,2500,7000,w"),
+    ("file,begin_sample,end_sample,low_hz,high_hz,label", "{},1152000,1228800,2500,7000,w"),
+    (",heard in,start,end,low_hz,high_hz,label,", "7,{},12,12.8,2500,7000,w,")])
+def test_times_bounds_and_recordings_are_read_under_the_names_and_units_of_other_programs(tmp_path, header, row):
+    path = file(tmp_path, f"{header}\n{row.format('6872.220716021453.wav')}\n", "t.csv")
+    np.testing.assert_equal(read_annotations(path, RATED)[OURS].to_numpy(object).tolist(), CALL)
+
+
+@pytest.mark.parametrize("header, row, said", [
+    ("file,begin_sample,end_sample,label", "{},1,2,w", "t.csv, line 2: 'begin_sample' counts samples, and nobody tells"),
+    ("file,start_ms,end,label", "{},1000,2000,w", "t.csv: column 'start_ms' says its unit and 'end' does not"),
+    ("file,start,label", "{},1,w", "t.csv: 'start' without a column of ends or durations"),
+    ("file,start,offset,duration,label", "{},100,5,1,w", "t.csv: columns 'start', 'offset', 'duration' contradict"),
+    ("file,bottom.freq,top.freq,start,end,label", "{},2.5,7,1,2,w", "t.csv: column 'bottom.freq' is in kHz in warbleR"),
+    ("file,start,end,label", "{},00:00:01,00:00:02,w", "t.csv, line 2: 'start' is '00:00:01', hours and minutes"),
+    ("file,start_frame,end_frame,label", "{},1,2,w", "columns 'start_frame', 'end_frame' may be times"),
+    ("file,Beginn (s),Ende (s),label", "{},1,2,w", "columns 'Beginn .s.', 'Ende .s.' may be times"),
+    ("file,start_utc,end_utc,label", "{},2022-07-16T02:15:05Z,2022-07-16T02:15:06Z,w", "'start_utc', 'end_utc' may be times"),
+    ("file,time,label", "{},1,w", "column 'time' may be times"),
+    ("file,in,label", "{},01:12,w", "column 'in' may be times"),
+    ("near,far,start,end,label", "{},b.wav,1,2,w", "'near', 'far' all hold names of sound files"),
+    ("soundname,start,end,label", "6872.220716021453,1,2,w", "column 'soundname' may name recordings")])
+def test_what_looks_like_a_time_or_a_recording_is_never_passed_over(tmp_path, header, row, said):
+    path = file(tmp_path, f"{header}\n{row.format('6872.220716021453.wav')}\n", "t.csv")
+    with pytest.raises(BadAnnotation, match=said):
+        read_annotations(path)
+    if "soundname" not in header:  # known to the table of recordings
+        with pytest.raises(BadAnnotation, match=said):
+            read_annotations(path, HOUR)
+
+
+def test_recordings_known_by_their_names_are_found_under_any_column(tmp_path):
+    path = file(tmp_path, "tape,start,end,label\n6872.220716021453,1,2,w\n6872.220716031453,1,2,w\n", "t.csv")
+    assert read_annotations(path, HOUR)["recording"].tolist() == HOUR["recording"].tolist()
+
+
+def test_what_is_about_whole_recordings_may_tell_dates_and_lengths(tmp_path):
+    path = file(tmp_path, "file,label,date,recording_date,duration (ms),observer's note\na.wav,w,2022-07-16,2022-07-16,1500,x\n", "t.csv")
+    assert read_annotations(path).loc[0, ["start_s", "end_s", "label"]].tolist() == [0.0, 1.5, "w"]
+
+
+def test_kaleidoscopes_folder_tells_recordings_of_one_name_apart(tmp_path):
+    recordings = pd.DataFrame({"recording": ["a/1.wav", "b/1.wav"], "duration_s": 60.0})
+    path = file(tmp_path, "FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\nb,1.wav,12,1,w\n", "t.csv")
+    assert read_annotations(path, recordings)["recording"].tolist() == ["b/1.wav"]
+
+
+def test_separators_at_the_end_of_lines_make_no_column_and_no_broken_row(tmp_path):
+    header = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (kHz)\tHigh Freq (kHz)\tLabel"
+    row = "1\tSpectrogram 1\t1\t1.0\t2.0\t5\t9\tw"
+    plain = read_annotations(file(tmp_path, f"{header}\n{row}\n", "a.selections.txt"))
+    assert plain.loc[0, ["low_hz", "high_hz"]].tolist() == [5000.0, 9000.0]
+    for text in (f"{header}\t\n{row}\t\n", f"{header}\t\n{row}", f"{header}\n{row}\t\n"):
+        same(read_annotations(file(tmp_path, text, "a.selections.txt")), plain)
+
+
+def test_a_label_typed_in_the_waveforms_row_alone_is_kept(tmp_path):
+    header = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tLabel\tNotes\n"
+    rows = "1\tWaveform 1\t1\t1\t2\t\t\tHFPC\tfaint\n1\tSpectrogram 1\t1\t1\t2\t5\t9\t\tclear\n"
+    table = read_annotations(file(tmp_path, header + rows, "a.selections.txt"))
+    assert table[["label", "Notes", "View", "low_hz"]].to_numpy().tolist() == [["HFPC", "clear", "Spectrogram 1", 5.0]]
+
+
+def test_label_files_in_hours_minutes_and_seconds_are_refused_alone_and_in_a_folder(tmp_path):
+    file(tmp_path, "00:00:12.5\t00:00:13\tw\n", "a.txt")
+    for path in (tmp_path / "a.txt", tmp_path):
+        with pytest.raises(BadAnnotation, match="a.txt, line 1: start and end are hours, minutes and seconds"):
+            read_annotations(path)
+
+
+def test_annotations_go_to_crowsetta_and_come_back(tmp_path):
+    pytest.importorskip("crowsetta")
+    from preprocessing.crowsetta_bridge import from_crowsetta, to_crowsetta
+
+    text = "file,start,end,low_hz,high_hz,label\na.wav,1.25,2.5,2000,7000,w\na.wav,3,4,100,200,x\nb.wav,1,2,,,y\nb.wav,2,3,5,9,z\n"
+    table = read_annotations(file(tmp_path, text, "t.csv"))
+    boxes, sequence = to_crowsetta(table)
+    assert len(boxes.bboxes) == 2 and len(sequence.seq.segments) == 2
+    back = from_crowsetta([boxes, sequence])
+    without_bounds = table.assign(low_hz=table["low_hz"].where(table["recording"] == "a.wav"), high_hz=table["high_hz"].where(table["recording"] == "a.wav"))
+    same(back, without_bounds)
+    with pytest.raises(ValueError, match="a.wav: an annotation at 1.25 s has no length"):
+        to_crowsetta(table.assign(end_s=table["start_s"]))
+
+
 def test_a_folder_is_joined_in_order_and_says_what_it_cannot_decide(tmp_path):
     header, rows = without(ROWS, "Remarque")
     file(tmp_path, text_of(ROWS[2:]), "z/s2.Table.1.selections.txt")

@@ -107,7 +107,7 @@ def test_a_folder_where_nothing_can_be_used_has_all_tables(tmp_path):
     summary = run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False, csv=True)
     assert summary["status"].tolist() == ["failed"]
     frames = {table: pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in TABLES}
-    assert {table: len(frame) for table, frame in frames.items()} == {"events": 0, "windows": 0, "levels": 0, "effort": 1}
+    assert {table: len(frame) for table, frame in frames.items()} == {"events": 0, "regions": 0, "windows": 0, "levels": 0, "effort": 1}
     assert list(frames["levels"]) == ["UTC", "recording", "start_s", "duration_s"]
 
 

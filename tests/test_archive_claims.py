@@ -1,4 +1,5 @@
 """Runs on the same output folder share the work: nothing is done twice, nothing waits for the dead, and nothing is mixed."""
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pipeline.archive
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.claims import Claims
 from pipeline.join import PartChanged
+from pipeline.runs import OtherSettings, enter
 from pipeline.tables import TABLES
 from tests.toy_model import ToyModel
 from tests.toy_sound import scene, write
@@ -169,19 +171,66 @@ def test_drafts_of_the_dead_are_cleared_away_and_those_of_the_living_are_not(fol
     assert not list((folder / "out").rglob("*.tmp"))
 
 
-def test_two_runs_with_other_settings_do_not_mix_their_tables(folder, monkeypatch):
-    """The other run changes a part after ours has made it: ours must not join it with its own."""
+OTHER_SETTINGS = [{"thresholds": {"Whistle": 0.6}}, {"level_row_s": 10}, {"clock": "America/Toronto"}, {"model": ToyModel(model_id="other")}, {"channel": 1}, {"denoise": "gate"}]
+
+
+@pytest.mark.parametrize("other", OTHER_SETTINGS, ids=lambda other: next(iter(other)))
+def test_a_run_with_other_settings_is_refused_at_its_start_while_one_is_at_work(other, folder, monkeypatch):
+    """When the first has ended the way is free."""
+    refused = []
+
+    def meanwhile(recording, *args, **kwargs):
+        if not refused:
+            before = sorted((folder / "out").rglob("*"))
+            with pytest.raises(OtherSettings, match="out: a run with other settings .* is at work here; let it end first, or choose another output folder") as caught:
+                run(folder, **other)
+            refused.append(caught)
+            assert sorted((folder / "out").rglob("*")) == before
+        return run_pipeline_single_audio(recording, *args, **kwargs)
+
+    monkeypatch.setattr("pipeline.parts.run_pipeline_single_audio", meanwhile)
+    summary = run(folder)
+    assert len(refused) == 1 and (summary["status"] == "ok").all() and len(summary) == len(NAMES)
+    run(folder, **other)
+
+
+def test_runs_with_the_same_settings_enter_one_after_another_and_the_dead_do_not_count(tmp_path):
+    claims = tmp_path / "out" / "parts" / "claims"
+    one, two, three = (Claims(claims) for _ in range(3))
+    (claims / "run.0123456789ab.00000000.lock").touch()  # of a run that was killed
+    enter(one, {"a": 1})
+    enter(two, {"a": 1})
+    for ended in (one, two):
+        with pytest.raises(OtherSettings):
+            enter(three, {"a": 2})
+        ended.free_all()
+    enter(three, {"a": 2})
+    assert [path.name.split(".")[0] for path in claims.iterdir()] == ["run"]
+
+
+def test_a_part_that_another_run_made_with_other_settings_is_not_joined(folder, monkeypatch):
+    """As where the network drive knows no locks. One that was made anew because its file has changed is."""
     join_parts = pipeline.archive.join_parts
 
     def meanwhile(*args, **kwargs):
-        monkeypatch.setattr(pipeline.archive, "join_parts", join_parts)
-        monkeypatch.setattr(pipeline.archive, "JOIN", "join of theirs")  # each its own: this thread cannot wait for itself
-        run(folder, thresholds={"Whistle": {"on": 0.99, "window": 0.99}})
+        monkeypatch.undo()
+        part.write_bytes(made)
         return join_parts(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline.archive, "join_parts", meanwhile)
-    with pytest.raises(PartChanged, match="was made anew meanwhile, by a run with other settings"):
-        run(folder)
+    run(folder, thresholds={"Whistle": {"on": 0.99, "window": 0.99}})
+    part = next((folder / "out" / "parts").glob(f"{NAMES[1]}*"))
+    for made, fits in ((part.read_bytes(), False), (None, True)):
+        if made is None:
+            write(folder / "in" / NAMES[1], scene(12, 8000, 9), 8000)
+            run(folder, "newer")
+            made = (folder / "newer" / "parts" / part.name).read_bytes()
+            os.utime(folder / "in" / NAMES[1])
+        monkeypatch.setattr(pipeline.archive, "join_parts", meanwhile)
+        if fits:
+            assert run(folder).set_index("recording")["duration_s"][NAMES[1]] == 12
+        else:
+            with pytest.raises(PartChanged, match="was made anew meanwhile, by a run with other settings"):
+                run(folder)
     run(folder)
     run(folder, "fresh")
     assert_same(folder, "out", "fresh")

@@ -134,6 +134,53 @@ def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_pa
     assert_same(tmp_path / "out", season / "out")
 
 
+LOST = """
+import sys
+from pipeline import run_multi_file_pipeline
+from pipeline.worker import NoWorkers
+from tests.toy_model import ToyModel
+import pipeline.engine
+
+pipeline.engine.ANSWER_S = float(sys.argv[4])
+try:
+    run_multi_file_pipeline(sys.argv[1], sys.argv[2], ToyModel(), scheduler=sys.argv[3], progress=False)
+except NoWorkers as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows stops no process")
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_scheduler_that_goes_is_said_in_one_line(how, tmp_path):
+    """Nothing of what Dask says of it; what is finished is kept. One that only stands still is not waited for for ever."""
+    for k in range(8):
+        write(tmp_path / "in" / f"6872.2207160{k}0000.wav", scene(40, 8000, k), 8000)
+    words, env = tmp_path / "words.txt", os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    with open(words, "w+") as file:
+        options = {"env": env, "stdout": file, "stderr": subprocess.STDOUT, "cwd": tmp_path}
+        head = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **options)
+        processes = [head]
+        try:
+            while not (found := re.search(r"tcp://127\.0\.0\.1:\d+", words.read_text())):
+                assert head.poll() is None, words.read_text()
+                time.sleep(0.05)
+            processes.append(subprocess.Popen([sys.executable, "-m", "dask", "worker", found.group(), "--no-nanny", "--nthreads", "1", "--no-dashboard"], **options))
+            run = subprocess.Popen([sys.executable, "-c", LOST, tmp_path / "in", tmp_path / "out", found.group(), "300" if how == "killed" else "15"], env=env,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            processes.append(run)
+            while not list((tmp_path / "out" / "parts").glob("*.zip")):
+                assert run.poll() is None, run.stdout.read()
+                time.sleep(0.01)
+            head.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+            said, _ = run.communicate(timeout=300)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+    assert said.splitlines() == [f"{found.group()}: the scheduler was lost; run again: finished recordings are kept"]
+    assert list((tmp_path / "out" / "parts").glob("*.zip"))
+
+
 # ------------------------------------------------------------------------------------------------------------ without processes
 
 

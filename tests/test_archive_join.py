@@ -53,7 +53,7 @@ def test_joined_tables_are_the_parts_one_after_another(tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(a, b)
         assert read_provenance(tmp_path / "once" / f"{table}.parquet") == {"made": "so"}
     levels = pd.read_parquet(tmp_path / "once" / "levels.parquet")
-    assert list(levels) == ["UTC", "recording", "start_s", "duration_s", "TOL_125", "TOL_63"]
+    assert list(levels) == ["UTC", "recording", "start_s", "duration_s", "calibrated", "TOL_125", "TOL_63"]
     np.testing.assert_array_equal(levels["TOL_63"].isna(), [k % 2 == 0 for k in range(9)])
     assert whole["events"].tolist() == [k % 4 for k in range(9)] and whole["Whistle"].tolist() == whole["events"].tolist()
     assert whole["HFPC"].tolist() == whole["diphonic"].tolist() == [k % 4 // 2 for k in range(9)] and not whole["ECHO"].any()

@@ -11,7 +11,7 @@ import pytest
 import pipeline.fetching
 from pipeline import run_multi_file_pipeline, shelf
 from pipeline.__main__ import main
-from pipeline.fetching import OutOfRoom
+from pipeline.fetching import OutOfRoom, bring
 from pipeline.sources import find_recordings
 from pipeline.tables import TABLES
 from tests.s3_server import s3_server
@@ -114,6 +114,18 @@ def test_keys_that_lead_elsewhere_write_nothing_there(s3, deployment, tmp_path, 
     outside = [p for p in tmp_path.rglob("*") if p.is_file() and (home / "out") not in p.parents]
     assert outside == []
     assert sorted(p.parent.relative_to(home / "out").as_posix() for p in (home / "out").rglob("*.zip")) == ["parts"] * len(keys)
+
+
+def test_keys_with_letters_that_mean_something_in_addresses_are_fetched(s3, deployment, tmp_path):
+    keys = ["what?.wav", "?.wav", "a#b.wav", "a%20b.wav", "a*b.wav", "a[1].wav", "a::b.wav", "a+b c.wav", "x?y/a&b=c.wav", "é µPa².wav", "a@b:c.wav"]
+    upload(s3, "odd-bucket", {f"2022/{key}": (deployment / "in" / NAME).read_bytes() for key in keys})
+    summary = run("s3://odd-bucket/2022", tmp_path / "out")
+    assert set(summary["recording"]) == set(keys) and (summary["status"] == "ok").all()
+    for key in keys:  # one by one, as well
+        found, = find_recordings(f"s3://odd-bucket/2022/{key}")
+        near = bring(found)
+        assert found.name == key.rsplit("/", 1)[-1] and near.path.suffix == ".wav"
+        near.let_go()
 
 
 def test_a_store_without_credentials_and_places_that_are_not_there(s3, tmp_path, monkeypatch, capsys):

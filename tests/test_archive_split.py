@@ -15,7 +15,7 @@ import pipeline.archive
 import pipeline.parts
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio, splitting
 from pipeline.denoised import beside
-from pipeline.making import generator_of
+from pipeline.making import chunks_around, generator_of
 from pipeline.splitting import limit_s
 from pipeline.events import LONGEST_S
 from pipeline.stretches import STRETCH_CHUNKS, Counting, Stretch, cut
@@ -85,6 +85,10 @@ def season(tmp_path_factory):
     write(place / "silent.wav", np.zeros(34 * 8000), 8000)
     short = write(place / "truncated.wav", over_joints(40, 8000, 9), 8000, "PCM_16")
     short.write_bytes(short.read_bytes()[:44 + 2 * round(33.7 * 8000)])
+    muted = over_joints(66, 8000, 10)
+    for first, last in ((31.95, 32.02), (33, 47.97), (47.99, 48.3), (63.93, 64.08)):  # on the joints, and short of a tenth of a second on one side
+        muted[round(first * 8000):round(last * 8000)] = 0
+    write(place / "muted.wav", muted, 8000)
     run(folder, "whole")
     return folder
 
@@ -108,7 +112,7 @@ def test_what_the_whole_is_has_calls_over_the_joints_and_every_fault(season):
         assert len(across) == 1, joint
     assert (events["end_s"] - events["start_s"]).max() <= LONGEST_S["Whistle"]  # also where one tone lasts 70 s
     reasons = " ".join(effort["reason"])
-    for fault in ("4 samples are not numbers", "clipping: 15992 samples", "silence", "the header promises 40.0 s, the file holds 33.7 s"):
+    for fault in ("4 samples are not numbers", "clipping: 15992 samples", "silence", "not listened to: 15.43 s of zeros", "the header promises 40.0 s, the file holds 33.7 s"):
         assert fault in reasons
 
 
@@ -141,7 +145,8 @@ def test_chunks_of_a_stretch_are_those_of_the_whole_and_only_its_own_samples_cou
     generator, recording, counting = generator_of(ToyModel().profile), Recording(path), Counting(path)
     whole = {chunk.index: chunk for chunk, _ in beside(generator, recording, None, 7.3)}
     found = [chunk for chunk, _ in counting.chunks_of(stretch, generator)]
-    assert [chunk.index for chunk in found] == list(range(max(0, stretch.first - 1), stretch.last))
+    before, after = chunks_around(generator.profile)
+    assert [chunk.index for chunk in found] == list(range(max(0, stretch.first - before), min(stretch.last + after, stretch.of)))
     for chunk in found:
         same = whole[chunk.index]
         assert (chunk.origin, chunk.first, chunk.last, chunk.final) == (same.origin, same.first, same.last, same.final)

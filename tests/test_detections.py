@@ -35,7 +35,9 @@ def at(tmp_path, *after_s, length_s=1.0, **how):
 # --- instants and verdicts
 
 @pytest.mark.parametrize("text", ["2017-06-23 12:00:00", "2017-06-23T12:00:00Z", "2017-06-23 12:00:00.000", "6/23/2017 12:00", "6/23/17 12:00:00", "06/23/2017 12:00:00 PM",
-                                  "23-Jun-2017 12:00:00.000", "20170623_120000", "170623120000", "2017-06-23T04:00:00-08:00", "2017-06-23 12:00:00 UTC", "42909.5"])
+                                  "23-Jun-2017 12:00:00.000", "20170623_120000", "170623120000", "2017-06-23T04:00:00-08:00", "2017-06-23 12:00:00 UTC", "42909.5",
+                                  "2017-06-23T22:00:00+10", "2017-06-23 08:00:00 -0400", "2017-06-23T17:30:00.000+0530", "20170623T220000+1000", "2017-06-23 08:00 UTC-4", "6/23/2017 8:00 AM -04:00",
+                                  "23-Jun-2017 08:00:00 \u22124:00", "2017-06-23 12:00:00,000Z"])
 def test_an_instant_however_written(text):
     assert utc_times([text]).tolist() == [NOON]
 
@@ -46,7 +48,12 @@ def test_a_clock_on_local_time_and_the_hours_it_repeats_or_skips():
 
 
 def test_nonsense_is_no_instant():
-    assert utc_times(["", "noon", "31.6.17", "2017-13-01 00:00:00", "7"]).isna().all()
+    assert utc_times(["", "noon", "31.6.17", "2017-13-01 00:00:00", "7", "2017-06-23 12:00:00+15:30", "2017-06-23 12:00:00+10:75", "2017-06-23 12:00:00 EST"]).isna().all()
+
+
+def test_a_column_may_mix_offsets_with_texts_that_have_none():
+    texts = ["2017-06-23T22:00:00+10", "2017-06-23 08:00:00 -0400", "2017-06-23 04:00:00", "2017-06-23T12:00:00Z"]
+    assert utc_times(texts, "America/Anchorage").tolist() == [NOON] * 4
 
 
 def test_verdicts_and_own_spellings():
@@ -73,6 +80,34 @@ def test_an_excel_sheet_with_true_dates_behind_an_empty_and_a_foreign_sheet(tmp_
     assert table["start_utc"].tolist() == [NOON + pd.Timedelta(seconds=1.25), NOON + pd.Timedelta(seconds=9)]
     assert table["verdict"].tolist() == ["true", "false"] and set(table["serial"]) == {"671658014"} and table["line"].tolist() == [2, 4]
     assert ((table["end_utc"] - table["start_utc"]) == pd.Timedelta(seconds=0.5)).all() and table.attrs["notes"] == []
+
+
+@pytest.mark.parametrize("epoch, form", [("1904", "General"), ("1904", "yyyy-mm-dd hh:mm:ss"), ("1900", "General")])
+def test_day_numbers_count_from_the_day_that_the_workbook_says(tmp_path, epoch, form):
+    from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900
+
+    book = openpyxl.Workbook()
+    book.epoch = CALENDAR_MAC_1904 if epoch == "1904" else CALENDAR_WINDOWS_1900
+    book.active.append(["UTC", "end_utc", "species"])
+    book.active.append([dt.datetime(2017, 6, 23, 12), dt.datetime(2017, 6, 23, 12, 0, 2), "B"])
+    for cell in ("A2", "B2"):
+        book.active[cell].number_format = form
+    book.save(tmp_path / "days.xlsx")
+    found = read_detections(tmp_path / "days.xlsx")
+    assert found[["start_utc", "end_utc"]].iloc[0].tolist() == [NOON, NOON + pd.Timedelta(seconds=2)]
+
+
+def test_a_day_and_a_time_of_day_may_be_numbers_in_two_columns(tmp_path):
+    assert read_detections(a_csv(tmp_path, "date,time,duration,species\n42909,0.5,2,B\n"))["start_utc"].tolist() == [NOON]
+
+
+def test_detections_in_other_units_and_in_kaleidoscopes_columns(tmp_path):
+    heads = {"file,start_ms,end_ms,low_khz,species": "a.wav,12000,12800,2.5,B", "IN FILE,OFFSET,DURATION,DATE,TIME,Fmin,MANUAL ID": "a.wav,12,0.8,2017-06-23,12:00:00,2500,B"}
+    for head, row in heads.items():
+        found = read_detections(a_csv(tmp_path, f"{head}\n{row}\n"))
+        assert found[["recording", "start_s", "end_s", "low_hz"]].iloc[0].tolist() == ["a.wav", 12.0, 12.8, 2500.0]
+    with pytest.raises(BadAnnotation, match="'begin_sample' counts samples"):
+        read_detections(a_csv(tmp_path, "file,begin_sample,end_sample,species\na.wav,1,2,B\n"))
 
 
 def test_date_and_time_in_two_columns_and_an_end(tmp_path):

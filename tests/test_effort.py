@@ -3,7 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.effort import can_show, clock_jumps, duty_cycle, gaps, listening, overlaps, segments, serials, with_places
+from pipeline.effort import (can_show, clock_jumps, clock_rates, duty_cycle, gaps, impossible_dates, listened_pieces,
+                             listened_s, listening, overlaps, recorders, segments, serials, with_places)
+from pipeline.join import with_gaps
 from pipeline.tables import EFFORT_TYPES, typed
 
 START = pd.Timestamp("2022-07-16 02:00:00", tz="UTC")
@@ -136,3 +138,74 @@ def test_every_table_exists_when_there_is_nothing(what):
         table = what(nothing)
         assert len(table) == 0 and list(table) == list(full)
     assert list(listening(effort_of(), ["ECHO"])) == ["site", "label", "recordings", "recorded_s"]
+
+
+# --- clocks, dates, recorders and what was listened to ---
+
+def follow_on(hours: float, count: int, ppm: float, lost_s: float = 0.0) -> pd.DataFrame:
+    """Files of so many hours by their names, at a crystal that is so much fast; `lost_s` between two of them."""
+    step_s = hours * 3600
+    return soundtrap(np.arange(count) * step_s, step_s * (1 + ppm * 1e-6) - lost_s)
+
+
+@pytest.mark.parametrize("hours", [4, 12, 24, 72])
+@pytest.mark.parametrize("ppm", [-150, -57, 57, 150])
+def test_a_crystal_that_is_off_is_no_fault_of_the_clock(hours, ppm):
+    effort = follow_on(hours, 20, ppm)
+    assert not len(overlaps(effort)) and not len(clock_jumps(effort)) and not len(gaps(effort))
+    assert (with_gaps(effort)["reason"] == "").all() and len(segments(effort)) == 1
+
+
+def test_a_fast_crystal_is_told_once_for_each_recorder_and_never_guessed():
+    told = clock_rates(pd.concat([follow_on(24, 20, 57), soundtrap([0, 1000], 300, "5725")]))
+    assert told[["recorder", "joints"]].values.tolist() == [["6872", 19]] and told["ppm"][0] == pytest.approx(57, abs=1)
+    for unknown in (follow_on(24, 20, -57), follow_on(1, 20, 0, lost_s=0.3), follow_on(0.1, 20, 57), follow_on(24, 3, 57)):
+        assert not len(clock_rates(unknown))
+
+
+def test_what_no_crystal_explains_is_still_an_overlap_and_a_gap():
+    effort = soundtrap([0, 3590, 7190, 10800], 3600)
+    assert overlaps(effort)["overlap_s"].tolist() == [10.0] and gaps(effort)["gap_s"].tolist() == [10.0]
+    assert with_gaps(effort)["reason"].str.startswith("overlaps an earlier recording by 10.0 s").sum() == 1
+
+
+def dated_effort(*groups) -> pd.DataFrame:
+    """Hourly recordings: (serial or "", first start, how many)."""
+    rows = [(f"{serial}.{t:%Y%m%d_%H%M%S}.wav".lstrip("."), (t - START).total_seconds(), 3600) for serial, first, count in groups
+            for t in pd.date_range(first, periods=count, freq="h", tz="UTC")]
+    return effort_of(*rows)
+
+
+@pytest.mark.parametrize("wrong", [("", "1970-01-01 00:00:10", 1), ("", "2000-01-01", 1), ("", "2070-03-01", 1), ("", "1980-02-11", 3), ("", "2015-01-01 00:01", 1), ("", "2008-06-01", 1),
+                                   ("", "1970-01-03", 90), ("6872", "1970-01-01", 90)])
+def test_a_date_that_cannot_be_right_is_named_and_takes_no_part_in_time(wrong):
+    right = dated_effort(("", "2022-07-16", 30))
+    effort = pd.concat([right, dated_effort(wrong)], ignore_index=True)
+    named = impossible_dates(effort)
+    assert len(named) == wrong[2] and set(named["recording"]) == set(effort["recording"][30:])
+    assert (clock_jumps(effort)["kind"] == "date").sum() == wrong[2]
+    assert not len(gaps(effort)) and not len(overlaps(effort)) and segments(effort)["recordings"].tolist() == [30]
+    said = with_gaps(effort).set_index("recording")
+    assert said.loc[named["recording"], "reason"].str.contains("cannot be right").all() and said.loc[named["recording"], "gap_before_s"].isna().all()
+    assert (said.loc[right["recording"], "reason"] == "").all()
+
+
+@pytest.mark.parametrize("groups", [[("", "1970-01-01", 9)], [("", "2019-01-01", 300), ("", "2022-07-16", 200)], [("6872", "2005-03-01", 9), ("5725", "2022-07-16", 50)],
+                                    [("", "2021-12-31 20:00", 9)], [("6872", "2021-01-01", 4), ("6872", "2022-07-16", 4)]])
+def test_dates_that_may_be_right_are_believed(groups):
+    assert not len(impossible_dates(dated_effort(*groups)))
+
+
+def test_recorders_are_those_of_the_table_where_it_tells_them():
+    effort = effort_of(("6872.220716020000.wav", 0, 60), ("x.wav", 100, 60), ("5725.220716020500.wav", 300, 60)).assign(recorder=["A", "A", ""])
+    assert recorders(effort).tolist() == with_places(effort)["recorder"].tolist() == ["A", "A", "5725"]
+    assert gaps(effort)[["recorder", "gap_s"]].values.tolist() == [["A", 40.0]]
+    assert with_gaps(effort)["gap_before_s"].tolist()[1] == 40.0
+
+
+def test_only_what_was_listened_to_is_listening_time():
+    effort = soundtrap([0, 300], 100).assign(unlistened=["10-20; 60-100", ""], listened_s=[50.0, np.nan])
+    row, begin_s, end_s = listened_pieces(effort)
+    zero = START.timestamp()
+    assert row.tolist() == [0, 0, 1] and (begin_s - zero).tolist() == [0, 20, 300] and (end_s - zero).tolist() == [10, 60, 400]
+    assert listened_s(effort).tolist() == [50.0, 100.0] and listening(effort, ["ECHO"])["recorded_s"].tolist() == [150.0]

@@ -125,6 +125,17 @@ def test_pamscapes_wide_tables(tmp_path, from_disk):
     assert as_pamscapes_reads(tmp_path / "out" / "levels_PSD_5725.csv")["PSD_100"].isna().all() and not list((tmp_path / "out").glob(".*"))
 
 
+def test_pamscapes_files_are_of_the_recorders_that_effort_tells(tmp_path):
+    levels = level_rows()
+    names = levels["recording"].unique()
+    effort = effort_of(*((name, 60 * k, 60) for k, name in enumerate(names))).assign(recorder="A")
+    levels.to_parquet(tmp_path / "levels.parquet")
+    effort.to_parquet(tmp_path / "effort.parquet")
+    files = to_pamscapes(tmp_path / "levels.parquet", tmp_path / "out")
+    assert sorted(f.name for f in files) == ["levels_PSD_A.csv", "levels_TOL_A.csv"]
+    assert sorted(f.name for f in to_pamscapes(levels, tmp_path / "b", effort=effort)) == ["levels_PSD_A.csv", "levels_TOL_A.csv"]
+
+
 def test_levels_without_times_are_no_pamscapes_table(tmp_path):
     with pytest.raises(ValueError, match="no row of the levels has a start time; give start times with --overrides"):
         to_pamscapes(level_rows().assign(UTC=pd.NaT), tmp_path)

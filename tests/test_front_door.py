@@ -214,7 +214,7 @@ def test_requirements_are_what_the_code_imports():
     used = {plain(name) for module in imported() for name in of_module.get(module, [module])}
     listed = {plain(line.split("==")[0]) for line in requirements()}
     by_command = {"jupyter", "papermill", "nbconvert", "pytest", "pytest-xdist"}
-    belong_to_others = {"tzdata", "torchaudio"}  # read by zoneinfo; of one piece with torch
+    belong_to_others = {"tzdata", "torchaudio", "cryptography"}  # read by zoneinfo; of one piece with torch; makes Dask's certificates
     assert used - listed - {"ipython", "nbformat"} == set()  # these two are parts of jupyter
     assert listed - used - by_command - belong_to_others == set()
 

@@ -1,4 +1,7 @@
 """`debug=True`: every step as a picture, without a screen, for any recording; and the boxes drawn are the events."""
+import shutil
+from pathlib import Path
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +20,8 @@ MODEL = ToyModel()
 
 
 @pytest.fixture(autouse=True)
-def no_screen():
+def no_screen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where pictures are written
     matplotlib.use("Agg")
     plt.close("all")  # what a test of another room left
     yield
@@ -98,14 +102,27 @@ def test_silence(tmp_path):
         figure.canvas.draw()
 
 
-def test_debug_shows_figures_only_where_somebody_looks(result, monkeypatch):
-    shown = []
+def test_debug_shows_figures_in_a_notebook_and_writes_them_elsewhere(result, monkeypatch, tmp_path, capsys):
+    shown, path = [], result.recording.path
     monkeypatch.setattr(pipeline.debug, "_display", shown.append)
-    run_pipeline_single_audio(result.recording.path, MODEL, debug=True, debug_at_s=3.0)
-    assert shown == []  # Agg: a script
+    run_pipeline_single_audio(path, MODEL, debug=True, debug_at_s=[3.0, 9.0])
+    written = [tmp_path / f"{path.stem}.steps_{moment}s.png" for moment in ("3.0", "9.0")]
+    assert sorted(tmp_path.iterdir()) == written and all(plt.imread(picture).ndim == 3 for picture in written) and shown == []
+    assert capsys.readouterr().out.splitlines() == [f"steps at {moment} s: {picture}" for moment, picture in zip(("3.0", "9.0"), written)]
+    assert set(path.parent.iterdir()) == {path}  # nothing beside the sound
+    monkeypatch.setattr(pipeline.debug, "in_notebook", lambda: True)
+    run_pipeline_single_audio(path, MODEL, debug=True, debug_at_s=3.0)
     monkeypatch.setattr(plt, "get_backend", lambda: "inline")
-    run_pipeline_single_audio(result.recording.path, MODEL, debug=True, debug_at_s=3.0)
-    assert len(shown) == 1
+    run_pipeline_single_audio(path, MODEL, debug=True, debug_at_s=3.0)
+    assert len(shown) == 1 and sorted(tmp_path.iterdir()) == written
+
+
+def test_pictures_go_elsewhere_where_the_current_folder_cannot_be_written(result, monkeypatch, tmp_path, capsys):
+    (tmp_path / f"{result.recording.path.stem}.steps_3.0s.png").mkdir()
+    figures_of(result, 3.0)
+    place = Path(capsys.readouterr().out.split(": ", 1)[1].strip())
+    assert place.is_file() and place.parent != tmp_path
+    shutil.rmtree(place.parent)
 
 
 def test_plot_of_a_result(result):

@@ -88,7 +88,8 @@ def test_no_more_than_a_passage_is_held(path, monkeypatch):
     assert len(ahead) == 10 and max(ahead[:-2]) <= 36 and np.ptp(ahead[1:6]) <= 8
 
 
-def test_the_footer_names_it_and_debug_shows_it(path, tmp_path):
+def test_the_footer_names_it_and_debug_shows_it(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the picture is written
     result = run_pipeline_single_audio(path, ToyModel(), denoise=Gate(floor_db=-12), debug=True, debug_at_s=20)
     assert result.metadata["denoise"] == "gate floor_db=-12"
     result.save(tmp_path)

@@ -83,7 +83,8 @@ def test_a_changed_a_new_and_a_removed_recording(folder, done):
     (folder / "in" / NAMES[0]).unlink()
     summary = run(folder)
     assert done == [NAMES[1]]
-    assert summary["recording"].tolist() == [NAMES[1], "sub/6872.220716030000.wav"] and summary["events"].tolist() == [4, 2]
+    assert summary["recording"].tolist() == [*NAMES, "sub/6872.220716030000.wav"] and summary["events"].tolist() == [2, 4, 2]
+    assert summary["status"].tolist() == ["gone", "ok", "ok"] and "is not there any more, its rows are kept" in summary["reason"][0]
     assert set(tables(folder, "out")["events"]["recording"]) == set(summary["recording"])
 
 

@@ -24,7 +24,7 @@ def events_of(effort: pd.DataFrame, *calls) -> pd.DataFrame:
         begin = effort["start_utc"].iloc[row] + pd.Timedelta(seconds=start_s)
         rows.append({"recording": effort["recording"].iloc[row], "channel": 0, "start_s": start_s, "end_s": start_s + duration_s, "low_hz": 2000.0, "high_hz": 90000.0,
                      "start_utc": begin, "end_utc": begin + pd.Timedelta(seconds=duration_s), "labels": labels, "diphonic": False, "snr_db": 10.0, "level_db": 110.0,
-                     "calibrated": True, "model_id": "toy", **{f"score_{x}": 0.9 if x in labels.split("+") else 0.1 for x in PROFILE.labels}})
+                     "calibrated": True, "model_id": "toy", "n_calls": 1, "overlap": False, "flags": "", **{f"score_{x}": 0.9 if x in labels.split("+") else 0.1 for x in PROFILE.labels}})
     types = event_types(PROFILE)
     return typed(pd.DataFrame(rows, columns=list(types)), types)
 
@@ -257,3 +257,23 @@ def test_the_sun():
     assert sun_elevation_deg(at("2022-06-21 12:00"), 90, 0) == pytest.approx(23.44, abs=0.02)
     # Greenwich, 2022-06-21: sunrise 03:43, sunset 20:21 UTC (almanac)
     assert sun_elevation_deg(at("2022-06-21 03:43"), 51.4779, 0) == pytest.approx(-0.83, abs=0.15) and sun_elevation_deg(at("2022-06-21 20:21"), 51.4779, 0) == pytest.approx(-0.83, abs=0.15)
+
+
+def test_years_between_two_seasons_are_not_counted_minute_by_minute():
+    effort = pd.concat([soundtrap([0, 600], 300), soundtrap([6e7, 6e7 + 600], 300)], ignore_index=True)
+    events = events_of(effort, (0, 10, 1, "ECHO"), (3, 10, 1, "ECHO"))
+    minutes = presence(events, effort, "minute", labels=["ECHO"])
+    assert len(minutes) == 30 and minutes["presence"].sum() == 2 and minutes["start_utc"].is_monotonic_increasing
+    rates = call_rates(events, effort, labels=["ECHO"], block="hour")
+    assert rates[["events", "recorded_s", "listened_s", "blocks"]].values.tolist() == [[2, 1200.0, 1200.0, 2]]
+
+
+def test_minutes_that_were_muted_are_unknown_and_rates_are_of_what_was_heard():
+    effort = soundtrap([0], 600).assign(unlistened="60-240", listened_s=420.0)
+    events = events_of(effort, (0, 10, 1, "ECHO"), (0, 300, 1, "ECHO"))
+    minutes = presence(events, effort, "minute", labels=["ECHO"])
+    np.testing.assert_array_equal(minutes["presence"], [1, np.nan, np.nan, np.nan, 0, 1, 0, 0, 0, 0])
+    hour = presence(events, effort, "hour", labels=["ECHO"]).iloc[0]
+    assert (hour["listened_s"], hour["minutes_listened"], hour["minutes_with_calls"]) == (420.0, 7, 2)
+    assert hour["events_per_hour"] == pytest.approx(2 / (420 / 3600))
+    assert call_rates(events, effort, labels=["ECHO"])["recorded_s"].tolist() == [420.0]

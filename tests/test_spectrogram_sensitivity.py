@@ -27,7 +27,7 @@ def test_unknown_hydrophone_works_and_is_not_calibrated(table):
 
 def test_added_hydrophone_is_there_the_next_time(table):
     table.add("4711", -165.2)
-    table.add(6872, "-177.9")
+    table.add(6872, "-177.9", replace=True)
     again = HydrophoneSensitivity(table.path)
     assert again.get("4711") == (-165.2, True) and again.get("6872") == (-177.9, True) and len(again) == 2
     table.add("12", -160, save=False)

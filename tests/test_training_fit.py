@@ -11,6 +11,7 @@ import torch
 from tests.training_toy import PROFILE, toy_dataset
 from training.augment import Augmentation
 from training.baseline import Baseline, features
+from training.checkpoints import BadCheckpoint
 from training.data import WindowSet
 from training.evaluate import call_labels, columns, evaluate_windows, predict_rows
 from training.fit import FitSettings, fit
@@ -46,7 +47,7 @@ def test_same_seed_same_numbers_and_resumed_equals_uninterrupted(data, tmp_path)
 def test_every_epoch_is_kept_and_a_run_that_had_stopped_early_stays_stopped(data, tmp_path):
     settings = FitSettings(epochs=30, batch_size=16, windows_per_epoch=32, learning_rate=1e-7, patience=2)  # learns next to nothing, so that it stops
     net, history = run(data, tmp_path, settings)
-    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)
     assert len(history) < 30 and last["history"] == history and last["epoch"] == history[-1]["epoch"]
     again, longer = run(data, tmp_path, settings)
     assert longer == history and all(torch.equal(again.state_dict()[name], value) for name, value in net.state_dict().items())
@@ -76,6 +77,28 @@ t.run(DataSet({str(data.folder)!r}), {str(tmp_path / 'cut')!r})
     assert resumed_history == history
     for name, value in net.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+class Planted:
+    """Runs somebody's code when it is unpickled."""
+
+    def __init__(self, where):
+        self.where = str(where)
+
+    def __reduce__(self):
+        return open, (self.where, "w")
+
+
+@pytest.mark.parametrize("holds, fault", [(lambda planted: {"epoch": 0, "state_dict": planted}, "holds more than numbers"),
+                                          (lambda planted: planted, "holds more than numbers"), (lambda planted: {"epoch": 0}, "lacks history, loops"),
+                                          (lambda planted: [1, 2], "lacks history")])
+def test_a_checkpoint_from_a_stranger_is_refused_in_one_line_and_runs_no_code(data, tmp_path, holds, fault):
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    torch.save(holds(Planted(tmp_path / "ran")), last)
+    with pytest.raises(BadCheckpoint, match=f"last.ckpt: .*{fault}.*remove it, and the training begins anew") as refused:
+        run(data, tmp_path / "run", stop_after=1)
+    assert "\n" not in str(refused.value) and not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("windows", [16, 32, 48, 64, 80])

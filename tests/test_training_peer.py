@@ -5,6 +5,8 @@ import pytest
 import soundfile
 import torch
 
+from tests.test_training_fit import Planted
+from training.checkpoints import BadCheckpoint
 from training.peer_recipe import PeerNet, PeerWindows, level_statistics, make_peer_pictures, min_max, reference_process, train_peer
 
 
@@ -61,3 +63,12 @@ def test_training_that_was_cut_off_ends_as_an_uninterrupted_one(tmp_path):
     assert history == again and len(history) == 2
     for name, value in whole.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), resumed.state_dict()[name].numpy(), err_msg=name)
+
+
+def test_a_state_of_training_that_holds_code_is_refused_and_runs_none(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((64, 8 * 188), np.float32))
+    rows = pd.DataFrame({"picture": "a.npy", "start_s": [0.0, 1.0], "split": ["train", "validation"], "target_ECHO": [0.0, 1.0], "recording": "a"})
+    torch.save({"net": Planted(tmp_path / "ran")}, tmp_path / "state.ckpt")
+    with pytest.raises(BadCheckpoint, match="state.ckpt: is not read, because it holds more than numbers"):
+        train_peer(rows, tmp_path, ("ECHO",), epochs=1, batch_size=1, kept=tmp_path / "state.ckpt")
+    assert not (tmp_path / "ran").exists()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
+from training.checkpoints import read_checkpoint
 from training.data import WindowSet, balanced, loader
 from training.devices import alike, gathered, shared, trainer_flags
 from training.losses import call_loss
@@ -174,12 +175,13 @@ def fit(net: torch.nn.Module, train: WindowSet, validation: WindowSet | None, se
     examined = validation and shared(loader(validation, settings.batch_size, settings.workers), trainer.world_size, even=False)
     module = CallModule(net.to(memory_format=torch.channels_last), settings, train.profile.labels, len(batches) * settings.epochs)
     last = folder / "last.ckpt"
-    trainer.fit(module, batches, examined, ckpt_path=last if last.exists() else None, weights_only=False)
+    if last.exists():
+        read_checkpoint(last, ("state_dict", "loops", "history"))
+    trainer.fit(module, batches, examined, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.world_size > 1:  # other processes may have trained
-        module.history = torch.load(last, map_location="cpu", weights_only=False)["history"]
+        module.history = read_checkpoint(last)["history"]
     if settings.keep == "best" and best.best_model_path:
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
-        module.load_state_dict(state)
+        module.load_state_dict(read_checkpoint(best.best_model_path)["state_dict"])
     return module.net.cpu().eval(), module.history
 
 

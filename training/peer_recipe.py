@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from training.checkpoints import read_checkpoint
 from training.data import WindowSet
 from training.model import positions_of
 
@@ -137,7 +138,7 @@ def train_peer(manifest: pd.DataFrame, pictures: Path, labels: tuple, epochs: in
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.5, patience=2, threshold=1e-3, threshold_mode="abs")
     history, best, since_best = [], net.state_dict(), 0
     if kept and kept.exists():
-        state = torch.load(kept, weights_only=False)
+        state = read_checkpoint(kept, ("net", "optimiser", "schedule", "history", "best", "since_best"))
         net.load_state_dict(state["net"]), optimiser.load_state_dict(state["optimiser"]), schedule.load_state_dict(state["schedule"])
         history, best, since_best = state["history"], state["best"], state["since_best"]
     for epoch in range(len(history), epochs):

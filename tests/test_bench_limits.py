@@ -1,0 +1,75 @@
+"""The bench of the limits makes what it says, and the soak sees what is wrong with tables."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from bench.limits import CASES, make
+from bench.soak import RATE_HZ, Looker, Recorder
+from pipeline.ripening import is_whole
+
+
+def test_cases_are_written_in_their_sizes_and_the_full_ones_are_ten_times_as_large(tmp_path):
+    sound = np.arange(-500, 500, dtype=np.int16)
+    folder = make(tmp_path / "in", sound, 3, 2, 4, 8000)
+    files = sorted(folder.iterdir())
+    assert [path.name for path in files] == [
+        f"6872.22071600{minute:02d}00.wav" for minute in range(3)
+    ]
+    for path in files:
+        data, rate_hz = soundfile.read(path, dtype="int16")
+        assert data.shape == (16000, 4) and rate_hz == 8000 and (data == data[:, :1]).all()
+    for _, quick, full in CASES.values():
+        assert full[0] * full[1] >= 10 * quick[0] * quick[1] and full[2:] == quick[2:]
+    assert {full[0] for _, _, full in CASES.values()} >= {5000} and {
+        full[1] for _, _, full in CASES.values()
+    } >= {12 * 3600}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [action for action in Recorder.ACTIONS if action not in ("no sound", "empty", "again")],
+)
+def test_whatever_a_recorder_does_leaves_whole_recordings_of_known_length(
+    action, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bench.soak.SETTLE_S", 0.01)
+    (tmp_path / "in").mkdir()
+    recorder = Recorder(tmp_path / "in", 3)
+    for _ in range(3):
+        recorder._do("at once")
+    recorder._do(action)
+    assert recorder.errors == [] and recorder.counts[action] >= 1 and not recorder.busy
+    there = {recorder.name(path): path for path in (tmp_path / "in").rglob("*") if path.is_file()}
+    assert len(there) == {"at once": 4, "deleted": 2, "moved": 3, "clock jumps": 3}.get(action, 4)
+    for name, path in there.items():
+        assert is_whole(path) and soundfile.info(path).frames / RATE_HZ in recorder.lengths[name]
+
+
+def test_the_soak_sees_lost_doubled_and_half_recordings(tmp_path):
+    recorder = SimpleNamespace(
+        moved={"moved.wav"}, lengths={name: {6.0} for name in ("a.wav", "b.wav", "moved.wav")}
+    )
+    looker = Looker(tmp_path, recorder)
+
+    def look(*rows):
+        pd.DataFrame(rows, columns=["recording", "status", "duration_s"]).to_parquet(
+            tmp_path / "effort.parquet"
+        )
+        looker.changed = random.random()
+        looker.look()
+        wrong, looker.wrong = looker.wrong, []
+        return wrong
+
+    ok = [(name, "ok", 6.0) for name in ("a.wav", "b.wav", "moved.wav")]
+    assert look(*ok) == look(*ok[:2]) == []
+    assert look(ok[0]) == ["lost b.wav"]
+    assert look(*ok[:2], ok[1]) == ["doubled b.wav"]
+    assert (
+        look(ok[0], ("b.wav", "ok", 3.0)) == ["half a file is ok: b.wav 3.0"]
+        and look(ok[0], ("b.wav", "partial", 3.0)) == []
+    )
