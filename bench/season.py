@@ -27,8 +27,8 @@ LEVELS = [f"{kind}_{f:g}" for kind in ("TOL", "PSD") for f in (10, 20, 31.5, 63,
 
 
 def season(n, profile):
-    """The four tables of n recordings."""
-    from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, event_types, typed, window_types
+    """The tables of n recordings; each event is a region."""
+    from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, event_types, region_types, typed, window_types
 
     rng, first = np.random.default_rng(7), pd.Timestamp("2022-01-01", tz="UTC")
     start = first + pd.to_timedelta(EVERY_S * np.arange(n), unit="s")
@@ -50,7 +50,8 @@ def season(n, profile):
     levels = pd.concat([levels, pd.DataFrame(rng.normal(80, 5, (n * MINUTES, len(LEVELS))).astype("float32"), columns=LEVELS)], axis=1)
     effort = pd.DataFrame({"recording": name, "start_utc": start, "end_utc": start + pd.Timedelta(seconds=LASTS_S), "duration_s": float(LASTS_S), "sample_rate_hz": 192000,
                            "status": "ok", "reason": "", "gap_before_s": np.nan, "sensitivity_db": -176.0, "missing_labels": "", **common})
-    return {"events": typed(events, event_types(profile)), "windows": typed(windows, window_types(profile)), "levels": levels, "effort": typed(effort, EFFORT_TYPES)}
+    regions = events.assign(band="low", named=True)
+    return {"events": typed(events, event_types(profile)), "regions": typed(regions, region_types(profile)), "windows": typed(windows, window_types(profile)), "levels": levels, "effort": typed(effort, EFFORT_TYPES)}
 
 
 def write_parts(tables, n, folder):
@@ -60,7 +61,7 @@ def write_parts(tables, n, folder):
     from pipeline.parts import pack
 
     folder.mkdir()
-    each, parts = {"events": 2, "windows": MINUTES, "levels": MINUTES, "effort": 1}, []
+    each, parts = {"events": 2, "regions": 2, "windows": MINUTES, "levels": MINUTES, "effort": 1}, []
     columns = {name: pa.Table.from_pandas(frame.iloc[:n * each[name]], preserve_index=False).combine_chunks() for name, frame in tables.items()}
     for k in range(n):
         path = folder / f"{k:06d}.zip"

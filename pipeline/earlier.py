@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.fingerprint import DIFFERENCES
-from pipeline.parts import Job, printable, read_footer
+from pipeline.parts import Job, PartFile, printable, read_footer
 from spectrogram.addresses import is_remote
 from spectrogram.names import parse_name
 
 CHOICES = ("keep", "drop")
+DECIDE_LEVELS = ("channel", "level_row_s", "sensitivity_db", "sensitivity_curve")  # of settings
 
 
 class OtherInput(ValueError):
@@ -212,17 +213,41 @@ def apart(
     """(those that are none of the jobs, those that are one of them, or of each other, under
     another name)."""
     earlier = sorted(earlier, key=lambda other: by_path(other.name))
-    seen: set[tuple] = set()
+    seen: dict[tuple, list[Path]] = {}
+
+    def note(made: dict, part: Path) -> None:
+        for identity in identities(made):
+            seen.setdefault(identity, []).append(part)
+
     for job in jobs if earlier else ():
-        seen |= identities(job.made)
+        note(job.made, part_file(earlier[0].path.parents[1], job.key))
     missing, moved = [], []
     for other in earlier:
-        same = identities(other.made) & seen
-        (
-            moved if ("place", other.where) in same or same and other.lost(listed) else missing
-        ).append(other)
-        seen |= identities(other.made)
+        alike = {part for identity in identities(other.made) for part in seen.get(identity, ())}
+        again = ("place", other.where) in seen or (
+            other.lost(listed) and any(same_sound(other.path, part) for part in alike)
+        )
+        (moved if again else missing).append(other)
+        note(other.made, other.path)
     return missing, moved
+
+
+def same_sound(one: Path, other: Path) -> bool:
+    """Whether two parts can be of one recording: their levels are the same, where both are made and
+    made in one way. Files that a recorder writes side by side have one size and, often, one time.
+    """
+    made, other_made = read_footer(one), read_footer(other)
+    if "failed" in {*made, *other_made} or any(made.get(key) != other_made.get(key) for key in ("code", "profile_hash")) or any(
+        made.get("settings", {}).get(key) != other_made.get("settings", {}).get(key)
+        for key in DECIDE_LEVELS
+    ):
+        return True
+    with PartFile(one) as part, PartFile(other) as other_part:
+        levels, others = (
+            opened.table("levels").to_pandas().drop(columns=["UTC", "recording"])
+            for opened in (part, other_part)
+        )
+    return levels.equals(others)
 
 
 def identities(made: dict) -> set[tuple]:

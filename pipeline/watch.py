@@ -8,8 +8,11 @@ disk that is full, are waited for: each is said, and said again now and then.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.archive import Archive
@@ -24,6 +27,27 @@ from pipeline.splitting import Splitter
 LIST_S = 5.0  # between two looks at the folder, at most
 JOIN_SHARE = 0.1  # of the time at most goes into joining tables anew
 SAY_AGAIN_S = 600.0  # until the same trouble is said again
+
+
+@contextmanager
+def ctrl_c() -> Iterator[threading.Event]:
+    """Whether Ctrl-C was pressed, also where its exception came up in a destructor, in which Python
+    loses it."""
+    pressed = threading.Event()
+
+    def press(*_) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Watch:
@@ -65,14 +89,17 @@ class Watch:
         what came, and `elsewhere(job)` for what another run did.
         """
         say(f"watching {self.input_dir}; Ctrl-C ends it")
-        try:
-            for job, part in done(self._arriving(), self._elsewhere, self._keep):
-                if job is not None and not job.stretch:
-                    self._came_back(job, part)
-                if self._fresh and time.monotonic() - self._joined > self._cost_s / JOIN_SHARE:
-                    self._join()
-        except KeyboardInterrupt:
-            say("stopped; the tables are brought up to date")
+        with ctrl_c() as pressed:
+            try:
+                for job, part in done(self._arriving(), self._elsewhere, self._keep):
+                    if pressed.is_set():
+                        raise KeyboardInterrupt
+                    if job is not None and not job.stretch:
+                        self._came_back(job, part)
+                    if self._fresh and time.monotonic() - self._joined > self._cost_s / JOIN_SHARE:
+                        self._join()
+            except KeyboardInterrupt:
+                say("stopped; the tables are brought up to date")
         return self.in_order()
 
     def _arriving(self) -> Iterator[Job | None]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from preprocessing.dataset import DataSet
 from preprocessing.snr import AROUND_S, measured_snr_db
+from spectrogram.background import ContrastStream
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.plots import plot_spectrogram
 from spectrogram.profile import Profile
@@ -268,7 +269,8 @@ def show_windows(data: DataSet, count: int = 8, seed: int = 0):
 def same_as_inference(data: DataSet, recordings: pd.DataFrame, name: str, block_s: float = 3.0) -> bool:
     """True if the stored picture of a recording is, bit for bit, what streaming it in other blocks gives."""
     path = recordings.set_index("recording").loc[name, "path"]
-    streamed = np.concatenate([piece.picture_db for piece in SpectrogramGenerator(data.profile).stream(Recording(path), block_s)])
+    contrast, pieces = ContrastStream(data.profile), SpectrogramGenerator(data.profile).stream(Recording(path), block_s)
+    streamed = np.concatenate([seen_db for piece in pieces for seen_db, _ in contrast.push(piece.picture_db, None, piece.final)])
     stored = data.picture(data.rows(recording=name)["picture"].iloc[0])
     return np.array_equal(stored[:len(streamed)], streamed, equal_nan=True) and bool(np.isnan(stored[len(streamed):]).all())
 

@@ -39,11 +39,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, fftconvolve, iirpeak, lfilter, sosfilt
 
+from preprocessing.soundscape.truth import COLUMNS
+
 LABELS = ("ECHO", "HFPC", "BBPC", "Whistle")
-COLUMNS = [  # those of soundscape/truth.py
-    "recording", "label", "start_s", "end_s", "low_hz", "high_hz", "call_id", "group_id",
-    "diphonic", "snr_db", "received_level_db", "range_m", "site", "audible",
-]  # fmt: skip
 RATE_HZ, SERIAL, SENSITIVITY_DB = 192_000, "6872", -177.6
 AUDIBLE_DB, DIPHONIC_SHARE = 6.0, 0.5
 CLICKS_FROM_HZ = 25e3

@@ -11,6 +11,7 @@ from preprocessing.recordings import list_recordings
 from preprocessing.snr import measured_snr_db
 from preprocessing.spans import exhaustive_spans
 from spectrogram import SPECT_GENERATOR
+from spectrogram.background import ContrastStream
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
 from spectrogram.windows import WindowCutter
@@ -131,9 +132,9 @@ def test_every_window_is_the_one_inference_makes_bit_for_bit(whole, folder, reco
     rows = whole.rows(recording=recording)
     stored = whole.windows(rows)
     for block_s in (16.0, 0.37, 3.001):
-        cutter, cut = WindowCutter(PROFILE), []
+        contrast, cutter, cut = ContrastStream(PROFILE), WindowCutter(PROFILE), []
         for piece in SPECT_GENERATOR.stream(Recording(folder / "audio" / recording), block_s):
-            cut.append(cutter.push(piece.picture_db, piece.final).copy())
+            cut += [cutter.push(seen_db, final).copy() for seen_db, final in contrast.push(piece.picture_db, piece.final, piece.final)]
         cut = np.concatenate(cut)
         assert len(cut) == len(rows) == windows
         np.testing.assert_array_equal(stored.view(np.uint32), np.ascontiguousarray(cut).view(np.uint32))  # NaN too

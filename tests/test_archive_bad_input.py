@@ -108,7 +108,7 @@ def test_a_folder_where_nothing_can_be_used_has_all_tables(tmp_path):
     assert summary["status"].tolist() == ["failed"]
     frames = {table: pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in TABLES}
     assert {table: len(frame) for table, frame in frames.items()} == {"events": 0, "regions": 0, "windows": 0, "levels": 0, "effort": 1}
-    assert list(frames["levels"]) == ["UTC", "recording", "start_s", "duration_s"]
+    assert list(frames["levels"]) == ["UTC", "recording", "start_s", "duration_s", "calibrated"]
 
 
 def test_any_case_any_depth_blanks_accents_and_the_same_name_twice(tmp_path):

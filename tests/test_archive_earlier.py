@@ -266,6 +266,19 @@ def test_a_first_picture_is_of_a_recording_that_is_there(folder):
     )
 
 
+def test_files_that_a_recorder_wrote_side_by_side_are_two_when_one_of_them_vanishes(folder):
+    """They have one size, and one time to the nanosecond."""
+    for name in NAMES:
+        os.utime(folder / "in" / name, ns=(1658000000123456789,) * 2)
+    run(folder / "in", folder / "out")
+    before = tables(folder / "out")
+    (folder / "in" / NAMES[1]).unlink()
+    assert run(folder / "in", folder / "out")["status"].tolist() == ["ok", "gone", "ok"]
+    assert_same_rows(folder / "out", before)
+    (folder / "in" / NAMES[0]).rename(folder / "in" / "6872.220716050000.wav")
+    assert run(folder / "in", folder / "out")["status"].tolist() == ["gone", "ok", "ok"]
+
+
 def test_what_tells_that_two_recordings_are_one():
     made = {
         "input": "a/6872.220716021453.wav",

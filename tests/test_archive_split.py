@@ -34,7 +34,7 @@ def over_joints(seconds, rate, seed=1):
     x = scene(seconds, rate, seed)
     for joint in range(16, int(seconds) - 1, 16):
         put(x, rate, joint - 0.3, sweep(0.7, rate, 1500, 2500, 110))
-    return put(x, rate, 20.0, sweep(70.0, rate, 1700, 1800, 112)) if seconds > 91 else x
+    return put(x, rate, 20.0, sweep(70.0, rate, 3400, 3500, 112)) if seconds > 91 else x
 
 
 def write_flac(path, x, rate):

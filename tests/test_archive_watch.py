@@ -237,7 +237,7 @@ def test_half_files_are_never_ok_and_tables_never_shrink_while_recorders_write_a
     """Header first and header last, a FLAC whose copy stalls, a rename into place, a restart that writes the same name again, a name given up for another."""
     source, out, states = tmp_path / "in", tmp_path / "out", []
     source.mkdir()
-    whole = write(tmp_path / "x.wav", scene(6, 8000, 1), 8000, "PCM_16").read_bytes()
+    whole, other = (write(tmp_path / "x.wav", scene(6, 8000, seed), 8000, "PCM_16").read_bytes() for seed in (1, 3))
     soundfile.write(tmp_path / "x.flac", scene(6, 8000, 2), 8000, subtype="PCM_16")
     flac = (tmp_path / "x.flac").read_bytes()
 
@@ -249,7 +249,7 @@ def test_half_files_are_never_ok_and_tables_never_shrink_while_recorders_write_a
         (tmp_path / "y.wav").write_bytes(whole)
         os.rename(tmp_path / "y.wav", source / FIRST)
         with open(source / SECOND, "wb") as last, open(source / "6872.220716030000.flac", "wb") as stalls, open(source / THIRD, "wb") as first:
-            for file, data in ((last, in_the_making("WAV", whole, "header last")), (stalls, flac[:len(flac) // 2]), (first, whole[:len(whole) // 2])):
+            for file, data in ((last, in_the_making("WAV", other, "header last")), (stalls, flac[:len(flac) // 2]), (first, whole[:len(whole) // 2])):
                 file.write(data)
                 file.flush()
             wait_until(lambda: FIRST in note(effort))
@@ -257,7 +257,7 @@ def test_half_files_are_never_ok_and_tables_never_shrink_while_recorders_write_a
             while time.monotonic() < until:
                 assert note(effort) == {FIRST: "ok"}  # three settle times
                 time.sleep(0.05)
-            for file, data in ((last, whole), (stalls, flac), (first, whole)):
+            for file, data in ((last, other), (stalls, flac), (first, whole)):
                 file.seek(0)
                 file.write(data)
         wait_until(lambda: len(note(effort)) == 4)

@@ -242,7 +242,7 @@ def test_a_recording_takes_what_was_valid_when_it_began(table, tmp_path, monkeyp
 
 def test_the_fingerprint_tells_curves_apart_and_leaves_plain_numbers_as_they_were():
     class Source:
-        name, size, changed, log, where = "a.wav", 1, 0, None, "a.wav"
+        name, size, changed, log, where, remote = "a.wav", 1, 0, None, "a.wav", False
 
     def mark_of(sensitivity):
         return footer(

@@ -159,7 +159,7 @@ def test_a_serial_that_becomes_known_does_its_recordings_anew(folder, done, monk
     write(folder / "in" / "4711.220716020000.wav", scene(7, 8000, 3), 8000)
     run(folder)
     done.clear()
-    monkeypatch.setitem(pipeline.archive.HYDROPHONE_SENSITIVITY._table, "4711", -180.0)
+    monkeypatch.setitem(pipeline.archive.HYDROPHONE_SENSITIVITY._table, "4711", [{"sensitivity_db": -180.0}])
     run(folder)
     assert done == ["4711.220716020000.wav"]
     assert tables(folder, "out")["effort"].set_index("recording")["sensitivity_db"]["4711.220716020000.wav"] == -180.0

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 def test_03_explore_runs_on_a_users_folder(folder, tmp_path):
     printed, figures = run("03_explore", tmp_path, audio=str(folder), label_map="beluga", per_label=1)
-    assert figures == 5
+    assert figures == 6
     assert "3 annotations in 1 files; 2 recordings, 0.1 min" in printed and "wistle" in printed and "(unsure)" in printed
 
 
