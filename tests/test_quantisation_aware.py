@@ -19,7 +19,7 @@ BACKBONE = "mobilenet_v3_small.2"
 def squares(count, seed):
     """Windows of noise in which some labels are there as a bright rectangle in bands of their own."""
     drawn = torch.Generator().manual_seed(seed)
-    x, target = torch.randn(count, 1, 96, 192, generator=drawn), (torch.rand(count, 5, generator=drawn) < 0.4).float()
+    x, target = torch.randn(count, 1, 100, 192, generator=drawn), (torch.rand(count, 5, generator=drawn) < 0.4).float()
     for k in range(5):
         x[:, 0, 10 + 15 * k:20 + 15 * k, 40:120] += 2.0 * target[:, k, None, None]
     return x.clamp(-2, 4), target
@@ -110,6 +110,7 @@ def test_an_experiment_judges_its_int8_network_beside_and_the_figures_come_again
 
 def test_the_pipeline_uses_the_int8_network(tmp_path):
     from pipeline import run_pipeline_single_audio
+    from spectrogram.background import contrast_db
     from spectrogram.generator import SpectrogramGenerator
     from spectrogram.picture import normalise
     from tests.signals import white_noise, write
@@ -127,7 +128,7 @@ def test_the_pipeline_uses_the_int8_network(tmp_path):
     assert small.model_id.startswith(f"{whole.model_id}-int8-") and small.thresholds != limits and small.calibration != plain  # its own
     write(path, white_noise(192_000, 3.0), 192_000, "PCM_16")
     found = run_pipeline_single_audio(path, model=folder / "model_int8.onnx")
-    picture = SpectrogramGenerator(PROFILE).picture(path)
+    picture = contrast_db(SpectrogramGenerator(PROFILE).picture(path), PROFILE)
     starts = np.arange(5) * PROFILE.step_frames
     x = np.stack([normalise(picture[None, a:a + PROFILE.window_frames], PROFILE)[0].T for a in starts])[:, None].astype(np.float32)
     logits = answer(folder / "model_int8.onnx", np.ascontiguousarray(x))

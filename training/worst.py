@@ -99,7 +99,7 @@ def keep_worst(folder: str | Path, worst: pd.DataFrame, data: DataSet) -> Path:
     for k, (name, start_s) in enumerate(zip(rows["recording"], rows["start_s"])):
         whole = data.picture(described.loc[name, "picture"])
         begin = round(float(start_s) * profile.frame_rate_hz) - before
-        here = np.array(whole[max(begin, 0):begin + frames])
+        here = np.array(whole[max(begin, 0):begin + frames, :profile.n_bands])
         seen = np.isfinite(here)
         lowest[k], first[k] = here[seen].min() if seen.any() else 0, begin / profile.frame_rate_hz
         steps = np.clip(np.rint((np.where(seen, here, lowest[k]) - lowest[k]) / STEP_DB), 0, MASKED - 1).astype(np.uint8)
