@@ -43,7 +43,7 @@ def test_pictures_are_the_calibrated_ones_with_some_sound_around_them(data, tmp_
         whole = data.picture(row.recording + ".npy")[:, :PROFILE.n_bands]
         begin = round(row.start_s * 192) - 96
         inside = slice(max(begin, 0), min(begin + 384, len(whole)))
-        np.testing.assert_allclose(kept.level_db[k, inside.start - begin:inside.stop - begin], whole[inside], atol=STEP_DB / 2 + 1e-3)
+        np.testing.assert_allclose(kept.level_db[k, inside.start - begin:inside.stop - begin], whole[inside, :96], atol=STEP_DB / 2 + 1e-3)
         assert kept.first_s[k] == pytest.approx(row.start_s - 0.5) and np.isnan(kept.level_db[k, :max(-begin, 0)]).all() and np.isnan(kept.level_db[k, inside.stop - begin:]).all()
     assert kept.of("nothing", 0.0) is None
 

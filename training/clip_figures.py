@@ -32,7 +32,7 @@ def frequency_ticks(ax, profile: Profile, hz=(50, 100, 200, 500, 1000, 2000, 400
 
 def draw_window(ax, picture_db: np.ndarray, profile: Profile, start_s: float = 0.0):
     """A window (frames, bands) as models see it, what was not recorded left white; returns the image."""
-    x = normalise(picture_db[None], profile)[0]
+    x = normalise(picture_db[None], profile)[0, :, :profile.n_bands]
     x = np.where(np.isfinite(picture_db), x, np.nan)
     low, high = np.nanpercentile(x, (1, 99.8))
     return ax.imshow(x.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=(start_s, start_s + profile.window_s, 0, profile.n_bands))

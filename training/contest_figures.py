@@ -32,7 +32,7 @@ def show_contest(data: DataSet, profile: Profile, count: int = 8, seed: int = 0)
         rows = rows if len(rows) else manifest
         rows = rows[rows["group"] == rng.choice(np.sort(rows["group"].unique()))]
         row = rows.iloc[[int(rng.integers(len(rows)))]]
-        picture = normalise(data.windows(row), profile)[0]
+        picture = normalise(data.windows(row), profile)[0, :, :profile.n_bands]
         picture = np.where(picture <= profile.normalisation["masked"], np.nan, picture)
         masked |= bool(np.isnan(picture).any())
         drawn = ax.imshow(picture.T, origin="lower", aspect="auto", cmap="magma", extent=(0, profile.window_s, 0, profile.n_bands), interpolation="nearest")

@@ -30,7 +30,7 @@ def show_windows(data: DataSet, profile: Profile, rows: pd.DataFrame, count: int
         label = profile.labels[k % len(profile.labels)]
         having = rows[rows[f"target_{label}"] == 1]
         row = (having if len(having) else rows).sample(1, random_state=int(rng.integers(1 << 31)))
-        x = normalise(data.windows(row), profile)[0]
+        x = normalise(data.windows(row), profile)[0, :, :profile.n_bands]
         drawn = ax.imshow(x.T, origin="lower", aspect="auto", cmap="magma", extent=(0, profile.window_s, 0, profile.n_bands))
         carried = [name for name in profile.labels if row[f"target_{name}"].iloc[0] == 1]
         ax.set_title(f"{' + '.join(carried) or 'nothing'}\n{row['site'].iloc[0]}, {row['start_s'].iloc[0]:.1f} s", fontsize=9)

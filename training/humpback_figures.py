@@ -27,7 +27,7 @@ def show_ways(data: dict[str, DataSet], labels: list[str] | None = None, count: 
     figure, grid = plt.subplots(len(data), len(chosen), figsize=(2.9 * len(chosen), 2.2 * len(data)), layout="constrained", sharex=True, sharey=True, squeeze=False)
     for line, (way, own) in zip(grid, data.items()):
         for ax, (label, row) in zip(line, chosen):
-            drawn = ax.imshow(normalise(own.windows(row), profile)[0].T, origin="lower", aspect="auto", cmap="magma", vmin=-1, vmax=2, extent=(0, profile.window_s, 0, profile.n_bands))
+            drawn = ax.imshow(normalise(own.windows(row), profile)[0, :, :profile.n_bands].T, origin="lower", aspect="auto", cmap="magma", vmin=-1, vmax=2, extent=(0, profile.window_s, 0, profile.n_bands))
             ax.set_title(f"{label}, {NAMES[way]}", fontsize=9)
             frequency_ticks(ax, profile, TICKS_HZ)
     figure.supxlabel("time (s)")

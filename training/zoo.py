@@ -105,7 +105,7 @@ def size(net: torch.nn.Module) -> dict:
 
 def windows_per_s(net: torch.nn.Module, profile: Profile, turns: int = TURNS) -> float:
     """Windows answered in a second of processor time by one thread; the best of some turns."""
-    rows = profile.n_columns + (4 if getattr(net, "ordinal", False) else 0)
+    rows = profile.n_bands + (4 if getattr(net, "ordinal", False) else getattr(net, "arguments", {}).get("crest", 0))
     x, threads, best = torch.randn(BATCH, 1, rows, profile.window_frames, generator=torch.Generator().manual_seed(0)), torch.get_num_threads(), np.inf
     torch.set_num_threads(1)
     try:
