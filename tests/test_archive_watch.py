@@ -387,3 +387,22 @@ def test_a_place_that_cannot_be_reached_is_tried_again_and_said_now_and_then(mon
 def test_a_folder_to_watch_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         run_multi_file_pipeline(tmp_path / "none", tmp_path / "out", ToyModel(), watch=True)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_ends_a_watch_also_where_its_exception_is_lost(tmp_path, capsys):
+    asked = []
+
+    class Destroyed:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def done(*_):
+        Destroyed()
+        for k in range(3):
+            asked.append(k)
+            yield None, None
+
+    assert Watch(tmp_path, None, None).run(done) == [] and asked == [0]
+    assert "stopped" in capsys.readouterr().out and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -49,6 +49,32 @@ def test_every_table_follows_the_clock_of_a_recorder_that_paused(paused, tmp_pat
     pd.testing.assert_frame_equal(single.events, events)
 
 
+def test_silence_across_a_pause_is_told_in_each_stretch_and_in_the_whole_file(paused, tmp_path):
+    path = paused / "BEL_A_220716_021500.x.wav"
+    content = bytearray(path.read_bytes())
+    first = len(content) - 60 * 48000 * 2
+    content[first + 5 * 48000 * 2:first + 30 * 48000 * 2] = bytes(25 * 48000 * 2)
+    path.write_bytes(content)
+    made = tables(paused, tmp_path / "out")
+    effort, levels = made["effort"], made["levels"]
+    assert effort["unlistened"].tolist() == ["5-20", "0-10", ""] and effort["duration_s"].tolist() == [20.0] * 3
+    assert effort["listened_s"].tolist() == pytest.approx([5, 10, 20], abs=1e-3)
+    whole = one_each(effort)
+    assert whole["unlistened"].tolist() == ["5-20; 20-30"] and whole["listened_s"][0] == pytest.approx(35, abs=1e-3)
+    assert levels["start_s"].tolist() == [0.0, 20.0, 40.0] and levels["duration_s"].tolist() == [4.0, 9.0, 20.0]  # whole seconds of sound
+    minutes = presence(made["events"], effort, "minute", labels=["Whistle"])
+    assert minutes.loc[minutes["listened_s"] > 0, "listened_s"].tolist() == pytest.approx([5, 10, 20], abs=1e-3)
+
+
+def test_a_run_takes_the_calibration_of_the_day_that_the_file_itself_tells(paused, tmp_path, monkeypatch):
+    monkeypatch.setattr(HYDROPHONE_SENSITIVITY, "_table", dict(HYDROPHONE_SENSITIVITY._table))
+    HYDROPHONE_SENSITIVITY.add("DL55", -170.5, valid_from="2020-01-01", save=False)
+    HYDROPHONE_SENSITIVITY.add("DL55", -175.5, valid_from="2022-07-01", save=False)
+    (paused / "BEL_A_220716_021500.x.wav").rename(paused / "BEL_A_210716_021500.x.wav")  # a wrong year
+    effort = tables(paused, tmp_path / "out")["effort"]
+    assert (effort["sensitivity_db"] == -175.5).all() and effort["calibrated"].all() and (effort["start_utc"].dt.year == 2022).all()
+
+
 def test_level_rows_begin_anew_after_a_pause_however_chunks_fall(paused, tmp_path):
     """Rows of 7 s: 7, 7 and 6 in each piece, whatever the chunks of 16 s are."""
     levels = run_pipeline_single_audio(paused / "BEL_A_220716_021500.x.wav", ToyModel(), level_row_s=7).levels
