@@ -137,7 +137,7 @@ class SpectrogramGenerator:
         for columns in (slice(end.n_visible), slice(n_bands, None)):
             _to_decibels(picture[:, columns], sensitivity_db)
         seconds = end.meter.seconds(chunk, psd_sum, frames)
-        return Piece(first, picture, psd, coarse_mean(psd), crest, seconds, chunk.final, clipped_seconds(chunk, rate_hz))
+        return Piece(first, picture, psd, coarse_mean(psd), crest, seconds, chunk.final, clipped_seconds(chunk, rate_hz, len(seconds.start_s)))
 
     def stream(self, recording: Recording, block_s: float = 16.0) -> Iterator[Piece]:
         """Pictures and levels of a whole recording, piece by piece, in bounded memory."""
@@ -195,13 +195,13 @@ def as_recording(recording: Recording | str | Path) -> Recording:
     return recording if isinstance(recording, Recording) else Recording(recording)
 
 
-def clipped_seconds(chunk: Chunk, rate_hz: int) -> np.ndarray | None:
-    """(seconds,) bool: in which of a chunk's seconds samples lie at full scale; None where in none."""
+def clipped_seconds(chunk: Chunk, rate_hz: int, count: int) -> np.ndarray | None:
+    """(count,) bool: in which of a chunk's seconds samples lie at full scale; None where in none. What lies behind the last one counts as its own."""
     samples = chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]
-    if not len(samples) or max(samples.max(), -samples.min()) < CLIPPED:
+    if not len(samples) or not count or max(samples.max(), -samples.min()) < CLIPPED:
         return None
-    seconds = range(0, len(samples), rate_hz)
-    return np.array([np.abs(samples[start:start + rate_hz]).max() >= CLIPPED for start in seconds])
+    edges = [*range(0, count * rate_hz, rate_hz), len(samples)]
+    return np.array([np.abs(samples[start:end]).max() >= CLIPPED for start, end in zip(edges[:-1], edges[1:])])
 
 
 def coarse_mean(power: np.ndarray) -> np.ndarray:

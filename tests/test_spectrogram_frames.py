@@ -163,3 +163,10 @@ def test_seconds_with_samples_at_full_scale_are_told(generator):
     pieces, _, _ = stream(generator, Sound(x, 48000))
     assert pieces[0].clipped.tolist() == [False, False, True, False]
     assert stream(generator, Sound(x * np.float32(0.5), 48000))[0][0].clipped is None
+
+
+@pytest.mark.parametrize("length_s", [0.3, 2.5, 5.003, 17.2])
+def test_clipped_seconds_are_as_many_as_the_seconds_of_levels(generator, length_s):
+    x = np.ones(round(48000 * length_s), np.float32)
+    for piece in stream(generator, Sound(x, 48000))[0]:
+        assert piece.clipped is None or len(piece.clipped) == len(piece.seconds.start_s)

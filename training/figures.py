@@ -162,7 +162,8 @@ def plot_event_recall(by_label: dict, ax=None):
 
 
 def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
-    """The worst errors as calibrated pictures, each with its label and score, the truth, all scores, and the file and time at which to find it; the window lies between the white lines.
+    """The worst errors as calibrated pictures, each with its label and score, the truth, all scores, and the file and time at which to find it; the window lies between the white lines. Colours are dB re 1 µPa²/Hz, or above
+    the background where that is what the network sees.
 
     Parameters
     ----------
@@ -179,13 +180,13 @@ def show_worst(worst: pd.DataFrame, folder, columns: int = 3):
     lines = [part.iloc[k:k + columns] for _, part in worst.groupby(["label", "error"], sort=False) for k in range(0, len(part), columns)]  # a line for each label and kind of error
     if len(lines) * columns > 1.6 * len(worst):  # many labels with an error or two each
         lines = [worst.iloc[k:k + columns] for k in range(0, len(worst), columns)]
-    figure, grid = plt.subplots(len(lines), columns, figsize=(3.3 * columns, 2.75 * len(lines)), layout="constrained", squeeze=False, dpi=80)
+    figure, grid = plt.subplots(len(lines), columns, figsize=(3.3 * columns, 2.75 * len(lines)), layout="constrained", squeeze=False, dpi=64)
     for axes_of_line, part in zip(grid, lines):
         for ax in axes_of_line[len(part):]:
             ax.axis("off")
         for ax, row in zip(axes_of_line, part.to_dict("records")):
             draw_error(ax, row, kept)
-    figure.supxlabel("time in the recording (s); dashed: the window; colours span the levels in the corner (dB re 1 µPa²/Hz, true only for a known hydrophone and gain)", fontsize=9)
+    figure.supxlabel("time in the recording (s); dashed: the window; colours span what the corner says (dB)", fontsize=9)
     figure.supylabel("frequency (kHz)", fontsize=10)
     return grid
 
@@ -231,4 +232,5 @@ def wrapped(name: str, longest: int = 32) -> str:
     if len(name) <= longest:
         return name
     folder, _, file = name.rpartition("/")
+    folder = folder if len(folder) < longest else f"{folder[:longest // 2]}…{folder[1 - longest // 2:]}"
     return "\n".join(([f"{folder}/"] if folder else []) + [file[k:k + longest] for k in range(0, len(file), longest)])
