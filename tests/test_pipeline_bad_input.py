@@ -96,3 +96,9 @@ def test_a_table_is_whole_or_not_there(tmp_path, monkeypatch):
             attempt()
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), old)
     assert (tmp_path / "t.txt").read_text(encoding="utf-8") == "old" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_recording_clipped_in_a_last_stub_of_a_second_has_its_tables(tmp_path):
+    path = write(tmp_path / NAME, np.ones(48_000 * 5 + 20, np.float32), 48_000, "PCM_16")
+    result = run_pipeline_single_audio(path, ToyModel())
+    assert len(result.windows) and "clipping" in result.effort["reason"][0]
