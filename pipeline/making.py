@@ -17,7 +17,7 @@ from spectrogram.chunks import CHUNK_S, Chunk
 from spectrogram.generator import Piece, SpectrogramGenerator
 from spectrogram.levels import Seconds
 from spectrogram.profile import Profile
-from spectrogram.recording import CLIPPED, Recording
+from spectrogram.recording import Recording
 from spectrogram.windows import WindowCutter
 
 
@@ -80,7 +80,6 @@ def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool:
 
     def made(chunk: Chunk, quiet: Chunk | None) -> tuple[int, Piece, np.ndarray]:
         piece = generator.process(chunk, rate_hz, sensitivity_db)
-        piece.clipped = clipped_seconds(chunk, rate_hz) if recording.clipped_samples else None
         return chunk.index, piece, piece.picture_db if quiet is None else generator.process(quiet, rate_hz, sensitivity_db).picture_db
 
     for chunk, quiet in chunks:
@@ -89,12 +88,6 @@ def _pieces(recording: Recording, generator: SpectrogramGenerator, chunks, pool:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def clipped_seconds(chunk: Chunk, rate_hz: int) -> np.ndarray | None:
-    """(seconds,) bool: whether a sample is at full scale in each second of the chunk; None where none is."""
-    loud = np.abs(chunk.samples[chunk.first - chunk.origin:chunk.last - chunk.origin]) >= CLIPPED
-    return np.logical_or.reduceat(loud, np.arange(0, len(loud), rate_hz)) if loud.any() else None
 
 
 _GENERATORS: dict[str, SpectrogramGenerator] = {}
