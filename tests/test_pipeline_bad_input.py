@@ -52,6 +52,13 @@ def test_a_silent_recording_was_not_listened_to_and_has_no_levels(tmp_path):
     assert result.windows["level_low_db"].isna().all() and result.windows.filter(regex="^p_").isna().to_numpy().all()
 
 
+@pytest.mark.parametrize("seconds", [0.3, 2.5, 5.003, 16.2])
+def test_a_recording_at_full_scale_is_done_wherever_in_a_second_it_ends(seconds, tmp_path):
+    x = 3 * np.sin(np.arange(round(seconds * RATE)) / 3)
+    effort = run_pipeline_single_audio(write(tmp_path / NAME, x, RATE, "PCM_16"), ToyModel()).effort
+    assert effort["status"][0] == "ok" and "clipping" in effort["reason"][0]
+
+
 @pytest.mark.parametrize("samples", [1, 100, 249, 250, 251, 5000, 48000])
 def test_recordings_of_a_few_samples_have_all_tables(samples, tmp_path):
     x = noise(1, RATE)[:samples]
