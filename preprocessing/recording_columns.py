@@ -27,6 +27,7 @@ TIME_WORDS = set(
 TIME_PREFIX = re.compile(
     r"(start|begin|beg_|onset|offset|stop|(end(?!ang|em))|min_?t(_|$)|max_?t(_|$)|timestamp)"
 )
+TIME_NAMES = set("from to until till beg minute minutes debut fin inicio".split())  # whole names alone
 NO_TIME = set("freq frequency hz khz zone timezone duration dur length file path level db".split())
 FILE_WORDS = set("file files filename filenames filepath path wav recording recordings".split())
 MAY_BE_FILES = re.compile(r"file|path|wav|sound|audio|record|clip")
@@ -126,7 +127,7 @@ def time_like(table: TextTable, apart_from: set[int | None] = frozenset()) -> li
     for place, column in enumerate(table.columns):
         words = [text.split("_") for text in spellings(column)]
         named = any(
-            (TIME_WORDS & set(parts) or TIME_PREFIX.match("_".join(parts)))
+            (TIME_WORDS & set(parts) or "_".join(parts) in TIME_NAMES or TIME_PREFIX.match("_".join(parts)))
             and not NO_TIME & set(parts)
             for parts in words
         )

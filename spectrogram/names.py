@@ -28,7 +28,8 @@ _BETWEEN = r"(?:--|__|[-Tt_$ .])"
 _SECONDS = r"(?P<hour>\d\d)(?P<t>[-:_.]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d)"
 _MINUTES = r"(?P<hour>\d\d)(?P<t>[-:]?)(?P<minute>\d\d)(?P<second>)"
 _FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?![\dA-Ya-z]))?"
-_UTC = rf"(?P<utc>_?Z(?![A-Za-z])|[+-]\d\d:?\d\d(?!\d)|[+-]\d\d(?!\d)|[_ ](?:{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z]))?(?!\d)"
+_UTC = rf"(?P<utc>_?Z(?![A-Za-z])|[_ ]?(?:UTC|GMT)[+-]\d\d?(?::?\d\d)?(?!\d)|[_ ]?[+-]\d\d:?\d\d(?!\d)|\+\d\d[-_]\d\d(?!\d)" \
+       rf"|[+-]\d\d(?!\d|[-:_.]\d\d[-:_.]\d\d)|[_ ]?(?:{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z]))?(?!\d)"
 FORMS = tuple(re.compile(rf"(?<!\d)(?<!_E){form}") for form in (
     _WHOLE + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
     _LONG + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
@@ -114,11 +115,11 @@ def _said_zone(text: str, wall: datetime, clock: tzinfo) -> tzinfo:
     """The zone that `+1000`, `-03`, `Z` or `PDT` mean; the recorder's where nothing is said. ValueError where they mean none."""
     if not text or (text not in ("Z", "UTC", "GMT") and text == clock.tzname(wall)):
         return clock
-    if text[0] in "+-":
-        hours, minutes = int(text[1:3]), int(text[3:].strip(":") or 0)
+    if offset := re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d?)[-_:]?(\d\d)?", text):
+        hours, minutes = int(offset[2]), int(offset[3] or 0)
         if hours > 14 or minutes % 15 or minutes > 45:
             raise ValueError(text)
-        return timezone((1 if text[0] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
+        return timezone((1 if offset[1] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
     if text in DOUBTFUL:
         raise ValueError(text)
     return timezone(timedelta(hours={**ZONES_H, "Z": 0}[text]))

@@ -309,6 +309,7 @@ def test_times_bounds_and_recordings_are_read_under_the_names_and_units_of_other
     ("file,Beginn (s),Ende (s),label", "{},1,2,w", "columns 'Beginn .s.', 'Ende .s.' may be times"),
     ("file,start_utc,end_utc,label", "{},2022-07-16T02:15:05Z,2022-07-16T02:15:06Z,w", "'start_utc', 'end_utc' may be times"),
     ("file,time,label", "{},1,w", "column 'time' may be times"),
+    ("file,from,to,label", "{},1,2,w", "columns 'from', 'to' may be times"),
     ("file,in,label", "{},01:12,w", "column 'in' may be times"),
     ("near,far,start,end,label", "{},b.wav,1,2,w", "'near', 'far' all hold names of sound files"),
     ("soundname,start,end,label", "6872.220716021453,1,2,w", "column 'soundname' may name recordings")])

@@ -57,6 +57,10 @@ def test_digits_that_are_no_time_are_not_taken_for_one(name, serial):
         assert found == serial
 
 
+def test_the_end_behind_the_start_is_no_offset():
+    assert parse_name("a_2022-07-16_09-00-00-09-05-00.wav")[0] == utc(2022, 7, 16, 9)
+
+
 @pytest.mark.parametrize("name, start", [
     ("S20240815T091156.982648+1000_E20240815T091251.967555+1000.wav", utc(2024, 8, 14, 23, 11, 56, 982648)),
     ("8537_20210614T120000-0300_every1d.wav", utc(2021, 6, 14, 15)),
@@ -66,6 +70,9 @@ def test_digits_that_are_no_time_are_not_taken_for_one(name, serial):
     ("a_2022-07-16 02:14:53+05:30.wav", utc(2022, 7, 15, 20, 44, 53)),
     ("rpi_orcasound_lab_2020_07_25_19_05_47_PDT.wav", utc(2020, 7, 26, 2, 5, 47)),
     ("20220716_021453_UTC.wav", utc(2022, 7, 16, 2, 14, 53)),
+    ("2022-07-16T16-00-00_UTC+10.wav", utc(2022, 7, 16, 6)), ("20220716_160000UTC-3.wav", utc(2022, 7, 16, 19)),
+    ("20220716_160000_GMT+0930.wav", utc(2022, 7, 16, 6, 30)), ("20220716_160000_-0700.wav", utc(2022, 7, 16, 23)),
+    ("20220716_160000UTC.wav", utc(2022, 7, 16, 16)), ("2022-07-16T16-00-00+05-30.wav", utc(2022, 7, 16, 10, 30)),
 ])
 def test_an_offset_in_the_name_beats_the_clock(name, start):
     for clock in ("UTC", "America/Toronto", "Asia/Kolkata"):
