@@ -140,16 +140,6 @@ def _never_set(first_s: float, share: float) -> bool:
     return first.day_of_year == 1 and first.hour < 2 and share <= 0.5
 
 
-def recorders(effort: pd.DataFrame) -> pd.Series:
-    """Who recorded each recording: the column `recorder`, where it says so, else the serial in the file's name."""
-    names = effort["recording"].astype("str")
-    if "recorder" not in effort:
-        return serials(names)
-    said = effort["recorder"].astype("str").fillna("").str.strip()
-    unsaid = said == ""
-    return said.mask(unsaid, serials(names[unsaid]).reindex(names.index)) if unsaid.any() else said
-
-
 def serials(names: pd.Series) -> pd.Series:
     """Serial in each file name, "no serial" where there is none."""
     files = names.str.rsplit("/", n=1).str[-1]
