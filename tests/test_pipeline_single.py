@@ -73,7 +73,8 @@ def test_clicks_and_broadband_calls_are_named(tmp_path):
     events = run(write(tmp_path / NAME, x, 192000)).events
     train, call = overlapping(events, 1.0, 1.8), overlapping(events, 4.0, 4.4)
     assert train["labels"] == "ECHO" and train["start_s"] == pytest.approx(1.0, abs=0.1) and train["end_s"] == pytest.approx(1.8, abs=0.1)
-    assert call["labels"] == "BBPC" and call["low_hz"] < 3000 and call["high_hz"] > 75000
+    low_hz, high_hz = 1500 + 0.05 * 78500, 80000 - 0.05 * 78500  # between them lie 5 to 95 % of its energy
+    assert call["labels"] == "BBPC" and (call["low_hz"], call["high_hz"]) == pytest.approx((low_hz, high_hz), rel=0.1)
     assert call["level_db"] == pytest.approx(125, abs=1.0)
 
 
