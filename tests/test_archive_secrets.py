@@ -1,7 +1,6 @@
 """What lets one in, names and passwords and signatures in addresses, is used and stands nowhere: not in tables, footers, names of files, or what is said."""
 
 import base64
-import os
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -264,7 +263,4 @@ def test_a_recording_that_cannot_be_listed_any_more_while_watching_is_said_witho
     said = capsys.readouterr().out
     assert "trying again" in said
     assert_untold(said)
-    assert (
-        len(list_recordings(ADDRESSES[1].format(web))) == 3
-        and os.environ.get("S3_ENDPOINT") is None
-    )
+    assert len(list_recordings(ADDRESSES[1].format(web))) == 3

@@ -13,6 +13,7 @@ from preprocessing.soundscape.background import PatchedBackground, held_band_hz
 from preprocessing.soundscape.calls import LABELS, make_call
 from preprocessing.soundscape.clicks import RANGES, click_bank
 from preprocessing.soundscape.confusers import CONFUSERS, draw_confuser
+from preprocessing.soundscape.deployment import DRAWS
 from preprocessing.soundscape.machine_sounds import switching, tone_burst
 from preprocessing.soundscape.propagation import SYNTHESIS_RATE_HZ, Path
 from preprocessing.soundscape.randomness import generator
@@ -54,6 +55,14 @@ def test_version_1_gives_what_it_always_gave():
     second = 10 * np.log10((sound[5 * 96_000 : 6 * 96_000].astype(np.float64).reshape(100, -1) ** 2).mean(axis=1))
     assert digest(" ".join(f"{level:.2f}" for level in second)) == "8203fe3972388446"
     assert digest(truth[OLD_COLUMNS].to_csv(float_format="%.3f", index=False)) == "be5243eea57daae3"
+
+
+def test_version_2_gives_other_sound_only_with_a_new_number_of_its_draws():
+    """Models and cached pictures know the sound by that number: who changes the draws of a seed raises it, and the digests here with it."""
+    sound, truth = simulate_recording("BSM", 7, 12, 96_000, version=2, boats=True, call_rate_per_min=60, confusers_per_min=20)
+    second = 10 * np.log10((sound[5 * 96_000 : 6 * 96_000].astype(np.float64).reshape(100, -1) ** 2).mean(axis=1))
+    said = (digest(" ".join(f"{level:.2f}" for level in second)), digest(truth.to_csv(float_format="%.3f", index=False)))
+    assert {DRAWS[2]: said} == {4: ("c06d46c302a5b531", "86926581a81a8400")}
 
 
 def test_a_version_that_does_not_exist_is_refused():

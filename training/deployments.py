@@ -4,6 +4,7 @@ Sound: `DATA/deployments/SPLIT_SITE_KIND_DIGEST/` as the simulator writes it; th
 they are wanted for another front end. Pictures and targets: `DATA/NAME/` (see `preprocessing.dataset`).
 The three splits never share a deployment or a seed. All of it is SIMULATED, and every output says
 so; deployments of kind `real` have simulated calls in recorded water (`Background`), a clip each.
+A folder's digest tells the simulator's draws too, so that no truth is read beside older sound.
 """
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ import pandas as pd
 from preprocessing.dataset import IDENTIFIERS, DataSet, add_recording, build_dataset, front_end_key
 from preprocessing.noise_collection import NOISE, VESSEL
 from preprocessing.soundscape import Settings, simulate_deployment
+from preprocessing.soundscape.deployment import DRAWS
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import Profile
 from training.evaluate import json_ready
@@ -32,7 +34,9 @@ KINDS = {  # what is turned away from the site's own habits
     "busy": {"call_rate_per_min": 24.0, "call_mix": {"ECHO": 0.22, "HFPC": 0.26, "BBPC": 0.26, "Whistle": 0.26}},
     "empty": {"call_rate_per_min": 0.0},
     "real": {},
+    "earlier": {},
 }
+EARLIER = "earlier"  # a site's own habits, by version 1 of the simulator
 APART = 10_000_000  # between the seeds of deployments that differ in their background alone
 
 
@@ -88,7 +92,7 @@ class Deployment:
 
     def described(self) -> dict:
         """All that matters to the sound, and not where on this machine a clip lies."""
-        said = asdict(self)
+        said = asdict(self) | {"draws": DRAWS[self.simulator]}
         water = said.pop("background")
         if water is None:
             return said
@@ -116,12 +120,13 @@ def plan_splits(
     seed : 0 to 9999; the splits' seeds are far apart, so no deployment is ever in two.
     backgrounds : split -> recorded clips for kind `real`, each as often as any other, give or take
         one, in an order of its own at every site. Without clips there are no such recordings.
-    simulator : its version, 1 or 2.
+    simulator : its version, 1 or 2; deployments of kind `earlier` have version 1.
     """
-    plan, by = [], {"simulator": simulator}
+    plan = []
     for split, kinds in recordings.items():
         for k, site in enumerate(sites):
             for kind, count in kinds.items():
+                by = {"simulator": 1 if kind == EARLIER else simulator}
                 own_seed = SPLIT_SEEDS[split] + 100 * seed + 10 * k + list(KINDS).index(kind)
                 if count and kind != REAL:
                     plan.append(Deployment(split, site, kind, own_seed, count, recording_s, **by))
