@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ROI.describe import describe
+from ROI.describe import describe, feature_names
 from spectrogram.profile import Profile
 
 IN_BAND = 0.5  # of a region's bands that have to lie in a label's, where the trace names it
@@ -35,12 +35,14 @@ class Namer:
         self.shown = [label for label in self.labels if label in thresholds and profile.observable(label, nyquist_hz)]
         key = "region" if head else "on"
         self.limits = np.array([thresholds[label].get(key, thresholds[label]["on"]) if label in self.shown else np.inf for label in self.labels])
+        names = feature_names(profile)
+        self.columns = [names.index(feature) for feature in head.features] if head else []  # a head of before has fewer
         self.missing = np.array([not profile.observable(label, nyquist_hz) for label in self.labels])
 
     def name(self, boxes: np.ndarray, near: np.ndarray, scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """prob (n, labels) float32, named (n, labels) bool, far (n,) bool of BOX records; `near`: all regions about them. See `Regions`."""
         if self.head:
-            prob, distance = self.head.predict(describe(boxes, near, scene, self.profile))
+            prob, distance = self.head.predict(describe(boxes, near, scene, self.profile)[:, self.columns])
             prob, far = prob[:, [self.head.labels.index(label) for label in self.labels]], distance > self.head.far
         else:
             prob, far = self._of_trace(boxes, scene), np.zeros(len(boxes), bool)

@@ -7,6 +7,7 @@ import pytest
 
 import pipeline.spans
 from pipeline import run_pipeline_single_audio
+from pipeline.region_limits import LIMITS, choose, named_recordings
 from pipeline.tables import region_types, write_parquet
 from ROI.describe import feature_names
 from ROI.detector import BOX
@@ -169,3 +170,25 @@ def test_what_a_region_shows_by_hand():
     low = region_targets(boxes[:2], calls, PROFILE, 24_000.0)
     assert np.isnan(low[:, :2]).all() and low[0, 3] == 1                                         # what the rate cannot show
     assert np.isnan(region_targets(boxes[3:], calls, PROFILE, 96_000.0, ("BBPC",))[0, 2])
+
+
+def test_limits_chosen_by_events_find_calls_and_leave_quiet_sound_quiet(fitted, monkeypatch):
+    data, model = fitted
+    limits, figures = choose(model, data, data.manifest)
+    assert set(figures) == set(limits) == set(call_labels(PROFILE)) and set(limits.values()) <= set(LIMITS)
+    for label in CALLS:
+        assert figures[label]["precision"] >= 0.8 and figures[label]["recall"] >= 0.8, (label, figures)
+    monkeypatch.setattr(data, "calls", data.calls.iloc[:0])  # the same sound, said to hold nothing: every event is false
+    strict, quiet = choose(model, data, data.manifest.assign(kind="noise"), most_false=0.0)
+    hours = data.manifest["duration_s"].sum() / 3600
+    for label in CALLS:
+        assert strict[label] > limits[label] or quiet[label]["false_per_hour"]["noise"] * hours <= 1.01
+
+
+def test_events_of_the_chosen_limits_are_those_of_the_pipeline(fitted):
+    data, model = fitted
+    limits = {label: model.thresholds[label]["region"] for label in call_labels(PROFILE)}
+    [whole] = named_recordings(model, data, data.manifest[2:])
+    rows, events = pd.DataFrame(whole.events(limits)), run_pipeline_single_audio(data.paths["3"], model).events
+    assert len(rows) == len(events) > 5 and rows["labels"].tolist() == events["labels"].tolist()
+    np.testing.assert_allclose(rows[["start_s", "end_s"]], events[["start_s", "end_s"]], atol=1e-6)

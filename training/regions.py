@@ -30,7 +30,7 @@ from training.metrics import average_precision, mean_known
 from training.saved import SavedModel, load_model, save_regions
 from training.thresholds import best_threshold, platt
 
-HIDDEN, EPOCHS, BATCH, RATE, DECAY, PATIENCE, DROPOUT = 32, 60, 256, 2e-3, 1e-3, 10, 0.15
+HIDDEN, EPOCHS, BATCH, RATE, DECAY, PATIENCE, DROPOUT = 96, 60, 256, 1.5e-3, 3e-3, 10, 0.3
 MOST_FALSE = 4.0            # regions of a label an hour in which nobody calls
 LOWER_NYQUIST_HZ = (24_000.0, 48_000.0)
 TIME_SHARE, BAND_SHARE, TONAL_SHARE, TOUCH = 0.5, 0.3, 0.6, 0.15
@@ -57,8 +57,21 @@ def call_labels(profile: Profile) -> tuple[str, ...]:
     return tuple(label for label in profile.labels if label != VESSEL)
 
 
-def regions_of(model: SavedModel, picture_db: np.ndarray, nyquist_hz: float, windows_db: np.ndarray | None = None):
-    """BOX records of a recording's regions and their description (n, features), as the pipeline has them.
+@dataclass
+class Heard:
+    """What the pipeline has of a recording before its regions are named: boxes (n,) BOX; trace (times, labels) of probabilities at `trace_rate_hz`; mean and peak power
+    (cells, bands) of the coarse picture at `cell_rate_hz`."""
+
+    boxes: np.ndarray
+    trace: np.ndarray
+    trace_rate_hz: float
+    mean: np.ndarray
+    peak: np.ndarray
+    cell_rate_hz: float
+
+
+def heard(model: SavedModel, picture_db: np.ndarray, nyquist_hz: float) -> Heard:
+    """A recording's regions and the network's answers.
 
     Parameters
     ----------
@@ -77,8 +90,14 @@ def regions_of(model: SavedModel, picture_db: np.ndarray, nyquist_hz: float, win
     boxes = np.concatenate([boxes, detector.finish_records()])
     positions = model.predict(WindowCutter(profile).push(picture_db, final=True), overlapping=True)[1]
     trace = TraceJoiner(profile).push(positions, final=True)
-    scene = whole_scene(coarse_mean(power), coarse_peak(power), profile.frame_rate_hz / COARSE_FRAMES, logit_of(trace), positions.shape[2] / profile.window_s)
-    return boxes, describe(boxes, boxes, scene, profile)
+    return Heard(boxes, trace, positions.shape[2] / profile.window_s, coarse_mean(power), coarse_peak(power), profile.frame_rate_hz / COARSE_FRAMES)
+
+
+def regions_of(model: SavedModel, picture_db: np.ndarray, nyquist_hz: float):
+    """BOX records of a recording's regions and their description (n, features), as the pipeline has them; see `heard`."""
+    sound = heard(model, picture_db, nyquist_hz)
+    scene = whole_scene(sound.mean, sound.peak, sound.cell_rate_hz, logit_of(sound.trace), sound.trace_rate_hz)
+    return sound.boxes, describe(sound.boxes, sound.boxes, scene, model.profile)
 
 
 def region_targets(boxes: np.ndarray, calls: pd.DataFrame, profile: Profile, nyquist_hz: float, unknown: tuple = ()) -> np.ndarray:
