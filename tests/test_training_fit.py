@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from tests.training_toy import PROFILE, toy_dataset
 from training.augment import Augmentation
 from training.baseline import Baseline, features
 from training.checkpoints import BadCheckpoint
-from training.data import WindowSet
+from training.data import WindowSet, half_calls
 from training.evaluate import call_labels, columns, evaluate_windows, predict_rows
 from training.fit import FitSettings, fit
 from training.model import MultiOutputResNet
@@ -138,3 +139,15 @@ def test_baseline_learns_the_toy(data):
     metrics = evaluate_windows(table, baseline.thresholds(x, columns(test, "target", labels)), labels, draws=0)
     assert metrics["all"]["macro"]["average_precision"] > 0.6
     assert np.isfinite(baseline.predict(x)).all() and "Boat" not in call_labels(labels)
+
+
+def test_half_of_the_windows_drawn_hold_calls_and_rare_ones_come_more_often_than_they_occur():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"target_Whistle": rng.random(4000) < 0.2, "target_ECHO": rng.random(4000) < 0.01, "target_Boat": rng.random(4000) < 0.5}).astype(float)
+    share = half_calls(rows, ("Whistle", "ECHO", "Boat"))
+    share = share / share.sum()
+    called = ((rows["target_Whistle"] == 1) | (rows["target_ECHO"] == 1)).to_numpy()
+    assert share[called].sum() == pytest.approx(0.5) and share[~called].std() == pytest.approx(0)
+    echo = (rows["target_ECHO"] == 1).to_numpy()
+    assert 5 * echo.mean() < share[echo].sum() < share[(rows["target_Whistle"] == 1).to_numpy()].sum()
+    assert np.allclose(half_calls(rows.assign(target_Whistle=0.0, target_ECHO=0.0), ("Whistle", "ECHO", "Boat")), 1 / 4000)

@@ -16,7 +16,7 @@ from preprocessing.dataset import DataSet, observable_labels, targets, unknown_l
 from preprocessing.noise_collection import NOISE
 from spectrogram.picture import normalise
 from spectrogram.profile import Profile
-from training.augment import Augmentation, Batch, augment
+from training.augment import VESSEL, Augmentation, Batch, augment
 from training.model import FRAMES_PER_POSITION, positions_of
 
 
@@ -126,6 +126,20 @@ def balanced(rows: pd.DataFrame, labels: tuple, group: str = "group") -> np.ndar
     groups = table.groupby("combination")["group"].transform("nunique")
     windows = table.groupby(["combination", "group"])["group"].transform("size")
     return 1.0 / (groups * windows).to_numpy(float)
+
+
+def half_calls(rows: pd.DataFrame, labels: tuple) -> np.ndarray:
+    """(rows,) shares that draw windows with calls as often as windows without, and among the former every combination of call labels in the measure of the root of its number:
+    at sea most time holds no call, and a rare call would hardly be seen."""
+    calls = [f"target_{label}" for label in labels if label != VESSEL]
+    combination = pd.Series((rows[calls] == 1).to_numpy() @ (1 << np.arange(len(calls))))
+    size = combination.map(combination.value_counts()).to_numpy(float)
+    share = np.where(combination == 0, 1 / size, size**-0.5)
+    share[combination != 0] /= share[combination != 0].sum() or 1.0
+    return share
+
+
+DRAWN = {"none": None, "labels": balanced, "calls": half_calls}  # by `balance`
 
 
 def loader(windows: WindowSet, batch_size: int, workers: int = 0, per_epoch: int | None = None, share: np.ndarray | None = None) -> DataLoader:

@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from training.checkpoints import read_checkpoint
-from training.data import WindowSet, balanced, loader
+from training.data import DRAWN, WindowSet, loader
 from training.devices import alike, gathered, shared, trainer_flags
 from training.losses import call_loss
 from training.metrics import average_precision
@@ -31,8 +31,8 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance` "labels": see
-    `training.data.balanced`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`;
+    """Schedule and loss. `windows_per_epoch` None: all; `patience` in epochs; `keep` the "best" epoch or the "last"; `balance`: see
+    `training.data.DRAWN`; `smoothing`: targets lie this far inside 0..1; `trainer`: flags of the Trainer about the machine, see `training.devices`;
     `hard_negatives`: how many times as often windows with a detector's false alarm are drawn; `noise_share`: of the windows drawn, how many are recorded noise, see
     `training.real_noise`."""
 
@@ -117,7 +117,8 @@ def share_of(train: WindowSet, settings: FitSettings) -> np.ndarray | None:
     """(windows,) how often each is drawn, by `balance`, `hard_negatives` and `noise_share`; None:
     each once.
     """
-    share = balanced(train.rows, train.profile.labels) if settings.balance == "labels" else None
+    draw = DRAWN[settings.balance]
+    share = draw(train.rows, train.profile.labels) if draw else None
     if (
         settings.hard_negatives != 1
         and "hard_negative" in train.rows

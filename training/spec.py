@@ -51,7 +51,7 @@ class Split:
 @dataclass(frozen=True)
 class Loss:
     """position_weight: of the positions in time beside the window. balance: "none" draws windows as they come, "labels" every label (and nothing) as
-    often, within it every group as often. smoothing: targets lie this far inside 0..1."""
+    often, within it every group as often, "calls" windows with calls as often as without. smoothing: targets lie this far inside 0..1."""
 
     position_weight: float = 0.5
     balance: str = "none"

@@ -33,7 +33,7 @@ def suggestion(word: str, known: list[str]) -> str:
 def check_values(experiment, where: str) -> None:
     """Values that would fail an hour later fail here."""
     for what, value, known in (("setting", experiment.setting, SETTINGS), ("study", experiment.study, (None, *STUDIES)), ("split kind", experiment.split.kind, SPLITS),
-                               ("loss balance", experiment.loss.balance, ("none", "labels")), ("pool", experiment.pool, ("mean", "max"))):
+                               ("loss balance", experiment.loss.balance, ("none", "labels", "calls")), ("pool", experiment.pool, ("mean", "max"))):
         if value not in known:
             raise BadExperiment(f"{where}: {what} {value!r} is not known; {suggestion(str(value), [k for k in known if k])}")
     for f in fields(experiment):

@@ -16,7 +16,7 @@ from spectrogram.picture import normalise
 from spectrogram.profile import Profile
 from training.augment import Augmentation
 from training.backbones import StatisticsNet, band_statistics
-from training.data import balanced
+from training.data import DRAWN
 from training.evaluate import CHUNK, columns
 from training.fit import FitSettings
 from training.losses import masked_bce
@@ -56,10 +56,11 @@ def statistics_of(data: DataSet, rows: pd.DataFrame, profile: Profile, how: Augm
 def fit_statistics(net: StatisticsNet, statistics: Statistics, rows: pd.DataFrame, labels: tuple, settings: FitSettings) -> StatisticsNet:
     """Fit the layers to windows (`rows` of a manifest, in the order of `statistics`) for a fixed number of epochs; the same for the same seed.
 
-    An epoch is `windows_per_epoch` windows, drawn by `balanced` shares or evenly, each in a version drawn at random.
+    An epoch is `windows_per_epoch` windows, drawn by `training.data.DRAWN`, each in a version drawn at random.
     """
     count = len(rows)
-    share = balanced(rows, labels) if settings.balance == "labels" else np.ones(count)
+    draw = DRAWN[settings.balance]
+    share = draw(rows, labels) if draw else np.ones(count)
     share = share / share.sum()
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
