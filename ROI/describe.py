@@ -2,8 +2,7 @@
 
 Own shape: length, bounds and peak on the band scale, SNR, share of its box filled, how tonal, how steady, how many calls and clicks (`ROI.regions.shape`, `ROI.crest`).
 Around it: regions of other kinds at the same time; the picture in the region's time, pooled over GROUPS groups of bands, as mean and as peak above the background, and what
-comes half a second before and after; the same crop of the picture in PARTS equal parts of its time, as mean (RoI pooling: Girshick 2015, Fast R-CNN). What the network made
-of its moments: highest and mean logit of each label, and the highest in each of the parts.
+comes half a second before and after (RoI pooling: Girshick 2015, Fast R-CNN). What the network made of its moments: highest and mean logit of each label.
 
 None of it depends on the sound's absolute level. A band that the recording does not hold counts as background.
 """
@@ -16,7 +15,6 @@ from ROI.band import RIDGE
 from ROI.crest import NAME as CREST
 
 GROUPS, BESIDE_GROUPS = 24, 6
-PARTS = 4
 BESIDE_S = 0.5
 LOGIT = 8.0  # logits go no further
 OWN = ("log_duration", "low", "high", "energy_low", "energy_high", "peak", "snr", "fill", "tonal", "drift", "pulsing", "impulse", "parts", "clicks", "interval")
@@ -90,7 +88,6 @@ def feature_names(profile):
         *(f"mean_{g}" for g in range(GROUPS)), *(f"peak_{g}" for g in range(GROUPS)),
         *(f"{when}_{g}" for when in ("before", "after") for g in range(BESIDE_GROUPS)),
         *(f"{how}_logit_{label}" for how in ("highest", "mean") for label in profile.labels),
-        *(f"crop_{part}_{g}" for part in range(PARTS) for g in range(GROUPS)), *(f"logit_{part}_{label}" for part in range(PARTS) for label in profile.labels),
     ]  # fmt: skip
 
 
@@ -161,14 +158,7 @@ def describe(boxes, others, scene, profile):
     times, end_times = _cells(start, end, scene.trace_start_s, scene.trace_rate_hz, len(scene.logit))
     highest = _over(np.maximum, scene.logit, times, end_times) / 4
     average = _over(np.add, scene.logit, times, end_times) / (end_times - times)[:, None] / 4
-    crop, moments = [], []
-    for part in range(PARTS):
-        inner = [start + (end - start) * (part + k) / PARTS for k in (0, 1)]
-        a, z = _cells(*inner, scene.start_s, rate, n)
-        crop.append(_bels(_over(np.add, scene.mean_ratio, a, z) / (z - a)[:, None]))
-        a, z = _cells(*inner, scene.trace_start_s, scene.trace_rate_hz, len(scene.logit))
-        moments.append(_over(np.maximum, scene.logit, a, z) / 4)
-    columns = [np.stack([*own, *is_kind, *beside, clicks, density], axis=1), _bels(mean), _bels(peak), *sides, highest, average, *crop, *moments]
+    columns = [np.stack([*own, *is_kind, *beside, clicks, density], axis=1), _bels(mean), _bels(peak), *sides, highest, average]
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 

@@ -30,7 +30,7 @@ from training.metrics import average_precision, mean_known
 from training.saved import SavedModel, load_model, save_regions
 from training.thresholds import best_threshold, platt
 
-HIDDEN, EPOCHS, BATCH, RATE, DECAY, PATIENCE, DROPOUT = 96, 60, 256, 1.5e-3, 3e-3, 10, 0.3
+HIDDEN, EPOCHS, BATCH, RATE, DECAY, PATIENCE, DROPOUT = 256, 60, 256, 1e-3, 1e-2, 10, 0.4
 MOST_FALSE = 4.0            # regions of a label an hour in which nobody calls
 LOWER_NYQUIST_HZ = (24_000.0, 48_000.0)
 TIME_SHARE, BAND_SHARE, TONAL_SHARE, TOUCH = 0.5, 0.3, 0.6, 0.15
