@@ -287,27 +287,27 @@ def _said(sound: str, collection: Collection, profile: Profile) -> dict:
     return {"present": "+".join(present), "unknown": "+".join(unknown), "animal": animal}
 
 
+def split_of_site(collection: Collection, site: str) -> str:
+    """train, validation or test: the first pattern of the collection's sites that fits.
+
+    Raises
+    ------
+    BadCollection
+        where none does.
+    """
+    for split, patterns in (collection.sites or {}).items():
+        if any(fnmatch.fnmatchcase(site, str(pattern)) for pattern in patterns):
+            return split
+    raise BadCollection(
+        f"collection {collection.name}: site {site!r} is in no split; add it to sites, under "
+        f"train, validation or test"
+    )
+
+
 def _splits(table: pd.DataFrame, collection: Collection) -> list[str]:
     """train, validation or test of each recording."""
     if collection.sites:
-        patterns = [
-            (str(pattern), split)
-            for split, patterns in collection.sites.items()
-            for pattern in patterns
-        ]
-        split_of = {
-            site: next(
-                (split for pattern, split in patterns if fnmatch.fnmatchcase(site, pattern)), None
-            )
-            for site in table["site"].unique()
-        }
-        lost = [site for site, split in split_of.items() if split is None]
-        if lost:
-            raise BadCollection(
-                f"collection {collection.name}: site {lost[0]!r} is in no split; add it to sites, "
-                f"under train, validation or test"
-            )
-        return [split_of[site] for site in table["site"]]
+        return [split_of_site(collection, site) for site in table["site"]]
     order = sorted(
         table["site"].unique(), key=lambda site: hashlib.sha256(site.encode()).hexdigest()
     )  # by no property of the place

@@ -1,12 +1,7 @@
 """The shared real clips as one table: what each is of, its source, which part may use it.
 
 Real sound is parted by site before anything is trained or chosen on it, and that never changes:
-
-| part | SanctSound sites | ships | others |
-| --- | --- | --- | --- |
-| train | CI, GR | Passengership 5, 6, 12, 16, 17; Tanker 10, 14, 19 | |
-| validation | OC, PM, the clip without a site | the other ships | |
-| test | FK, HI: judged once, never looked at before | | SoundTrap |
+`part` is what `preprocessing/collections/sea_noise.yaml` says of the site.
 
 Whales (Watkins, srkw_calls, orcasound_lab, humpback_calls) have the part "animals": they are judged
 by source, each source out in turn. `kind`: "noise" (vessels, weather, shrimp, sonar, bombs), "fish"
@@ -21,14 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from preprocessing.noise_collection import read_collection, split_of_site
+
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = {
-    "train": ("CI", "GR"),
-    "validation": ("OC", "PM", ""),
-    "test": ("FK", "HI"),
-}  # by SanctSound site
-TRAIN_SHIPS = [f"Passengership_{number}" for number in (5, 6, 12, 16, 17)]
-TRAIN_SHIPS += [f"Tanker_{number}" for number in (10, 14, 19)]
+NOISE = "sea_noise"  # the collection that parts the sites
 WHALES = ("whale", "dolphin", "odontocete", "minke")
 FISH = ("bocaccio", "midshipman", "grouper", "fish", "haddock", "sealion")
 UNKNOWN = ("soundscape", "exemplarstd")
@@ -97,10 +88,13 @@ def _sanctsound(table: pd.DataFrame) -> pd.DataFrame:
     moment = table["site"] + table["start_utc"]
     whales = set(moment[(kind == "whale") & (table["start_utc"] != "")])
     kind = kind.mask((kind == "unknown") & moment.isin(whales), "whale")
-    part = table["site"].map(
-        lambda site: next(p for p, sites in PARTS.items() if site[:2] in sites)
-    )
-    return table.assign(source=table["site"].replace("", "none"), kind=kind, part=part)
+    source = table["site"].replace("", "none")
+    return table.assign(source=source, kind=kind, part=_parts(table["site"]))
+
+
+def _parts(sites: pd.Series) -> pd.Series:
+    collection = read_collection(NOISE)
+    return sites.map(lambda site: split_of_site(collection, site))
 
 
 def sound_kind(sound: str) -> str:
@@ -112,8 +106,8 @@ def sound_kind(sound: str) -> str:
 
 
 def _ships(table: pd.DataFrame) -> pd.DataFrame:
-    part = table["source"].map(lambda ship: "train" if ship in TRAIN_SHIPS else "validation")
-    return table.assign(sound=table["label"].str.lower(), kind="noise", part=part)
+    sound = table["label"].str.lower()
+    return table.assign(sound=sound, kind="noise", part=_parts(table["source"]))
 
 
 def _soundtrap(folder: Path) -> pd.DataFrame:
@@ -122,7 +116,8 @@ def _soundtrap(folder: Path) -> pd.DataFrame:
     files = sorted(path.name for path in folder.glob("*.flac"))
     about = [soundfile.info(folder / file) for file in files]
     return pd.DataFrame({
-        "file": files, "source": "soundtrap", "sound": "ambient", "kind": "noise", "part": "test",
+        "file": files, "source": "soundtrap", "sound": "ambient", "kind": "noise",
+        "part": split_of_site(read_collection(NOISE), "soundtrap"),
         "sample_rate_hz": [a.samplerate for a in about], "duration_s": [a.duration for a in about],
     })  # fmt: skip
 
