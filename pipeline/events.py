@@ -5,7 +5,8 @@
    which no region lies is a call without bounds of its own, flagged.
 2. A call reaches as far as its regions' own cells. Where a region touches the border of its ROI band, which is not the call's border, it reaches
    on over the bands in which the picture stands EDGE_DB above the background in the call's time. Its bounds hold 5 to 95 % of the energy above
-   the background within that reach. Times are those of the regions.
+   the background within that reach, its times 5 to 95 % of the energy within its bounds, but for ENDS of its regions' time at most: what of a call is quiet is the
+   call's too. A click train lasts from its first to its last click.
 3. Calls of different labels that share at least half of the longer one become one event ("HFPC+Whistle").
 4. `overlap`: a whistle and a high-frequency call sound at once. `diphonic`: a whistle and a pulsed call do so for half of the shorter.
 
@@ -36,7 +37,8 @@ DIPHONIC_SHARE = 0.5   # of the shorter call
 MIN_OVERLAP_S = 0.04
 EDGE_DB, EDGE_BANDS = 10.0, 3  # a band belongs to a call where its peaks stand so far above the background; a region so near its ROI band's border touches it
 WIDER = 2.5
-ENERGY_SHARES = (0.05, 0.95)  # of a call's energy below its lower and its upper bound ...
+ENERGY_SHARES = (0.05, 0.95)  # of a call's energy below its lower and its upper bound, before its start and its end ...
+ENDS = 0.1             # of a call's time, at most, is cut off its quiet start and its quiet end
 ABOVE_DB = 3.0         # ... in cells that stand so far above the background
 LEAST_SNR_DB = 0.0     # in the event's box; below: flag below_snr
 STEADY_S, STEADY_DRIFT, STEADY_BANDS = 1.0, 0.05, 4
@@ -227,10 +229,12 @@ def pieces_of(start_s: float, end_s: float, label: str) -> list[tuple[float, flo
 
 def _call(label: str, span: Span, namer: Namer, pieces: list[tuple]) -> Call:
     """A call of regions (start_s, end_s, row)."""
-    rows = sorted({int(row) for _, _, row in pieces})
-    boxes = span.regions.boxes[rows]
+    rows, profile = sorted({int(row) for _, _, row in pieces}), namer.profile
     start_s, end_s = min(p[0] for p in pieces), max(p[1] for p in pieces)
-    low_hz, high_hz = energy_bounds(*_bounds(boxes, start_s, end_s, span, namer.profile), start_s, end_s, span, namer.profile)
+    boxes = span.regions.boxes[rows]
+    low_hz, high_hz = energy_bounds(*_bounds(boxes, start_s, end_s, span, profile), start_s, end_s, span, profile)
+    if label not in TRAINS:
+        start_s, end_s = energy_times(low_hz, high_hz, start_s, end_s, span, profile)
     return Call(float(start_s), float(end_s), low_hz, high_hz, (label,), rows, 1 if label in TRAINS else _count(pieces))
 
 
@@ -301,6 +305,25 @@ def energy_bounds(low_hz: float, high_hz: float, start_s: float, end_s: float, s
         return low_hz, high_hz
     first, last = (int(np.searchsorted(energy, share * energy[-1])) for share in ENERGY_SHARES)
     return max(low_hz, float(profile.band_low_hz[bands[first]])), min(high_hz, float(profile.band_high_hz[bands[last]]))
+
+
+def energy_times(low_hz: float, high_hz: float, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[float, float]:
+    """Times between which 5 to 95 % of the energy above the background lie, of a time and band, within cells by straight lines; as `energy_bounds`."""
+    bands = np.flatnonzero((profile.band_high_hz > low_hz + 1e-6) & (profile.band_low_hz < high_hz - 1e-6) & np.isfinite(span.coarse_psd[0]))
+    if not len(bands):
+        return start_s, end_s
+    rate = span.coarse_rate_hz
+    when = _slice(start_s, end_s, span.picture_start_s, rate, len(span.coarse_psd))
+    background = span.background_at(0.5 * (start_s + end_s))[bands]
+    cells = span.coarse_psd[when][:, bands].astype(np.float64)
+    above = np.where(cells > 10 ** (ABOVE_DB / 10) * background, cells - background, 0.0) @ (profile.band_high_hz - profile.band_low_hz)[bands]
+    edges = np.clip((round(span.picture_start_s * rate) + when.start + np.arange(len(above) + 1)) / rate, start_s, end_s)
+    energy = np.concatenate([[0.0], np.cumsum(above)])
+    if not energy[-1] > 0:
+        return start_s, end_s
+    first, last = np.interp(np.array(ENERGY_SHARES) * energy[-1], energy, edges)
+    most = ENDS * (end_s - start_s)
+    return float(min(first, start_s + most)), float(max(last, end_s - most))
 
 
 # ------------------------------------------------------------------------------------------------------------ events

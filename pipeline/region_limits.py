@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,9 +42,11 @@ class Named:
         """Rows of its events where regions carry a label from these probabilities on."""
         regions = self.span.regions
         least = np.array([limits.get(label, np.inf) for label in self.namer.labels])
+        namer = copy(self.namer)
+        namer.limits = least
         with np.errstate(invalid="ignore"):
             span = replace(self.span, regions=replace(regions, named=regions.prob >= least))
-        return [row | {"recording": self.recording} for row in event_rows(span, self.namer)]
+        return [row | {"recording": self.recording} for row in event_rows(span, namer)]
 
 
 def named_recordings(model: SavedModel, data: DataSet, rows: pd.DataFrame) -> list[Named]:
