@@ -15,7 +15,7 @@ from collections import deque
 
 import numpy as np
 
-from ROI.background import SEGMENT_S, interpolate_levels, smooth_levels
+from ROI.background import SEGMENT_S, smooth_levels
 from ROI.band import segment_frames
 
 NAME = "crest"

@@ -11,34 +11,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.signal import welch
 
+from preprocessing.sea_clips import sea_clips
 from preprocessing.soundscape import SITES, simulate_recording
 from preprocessing.soundscape.background import held_band_hz
 
 CENTRES_HZ = 1000 * 10 ** (np.arange(-10, 14) / 10)  # 100 Hz to 20 kHz
 PERCENTILES = (5, 25, 50, 75, 95)
 REFERENCE_HZ = (1e3, 10e3)
-TRAINING_SITES = ("CI", "GR")  # of SanctSound, and the passages of ships: those that training hears
-TRAINING_SHIPS = (
-    "Passengership_12", "Passengership_16", "Passengership_17", "Passengership_5", "Passengership_6",
-    "Tanker_10", "Tanker_14", "Tanker_19",
-)  # fmt: skip
-ANIMALS = ("whale", "dolphin", "minke", "odontocete", "sealion")  # in a clip's name of its sound
+FOLDERS = ("sanctsound", "ships")
 
 
-def training_noise(shared: str | Path, sites: tuple[str, ...] = TRAINING_SITES, ships: tuple[str, ...] = TRAINING_SHIPS) -> list[Path]:
-    """Clips of noise in `shared/data`: SanctSound of these sites, of no whale, seal or dolphin and without added gain, and these passages of ships.
+def training_noise(shared: str | Path) -> list[Path]:
+    """Clips of noise in `shared/data` that training hears (`preprocessing.sea_clips`): SanctSound, of no whale, seal or dolphin, and passages of ships.
 
     Raises FileNotFoundError where the collection is not there.
     """
-    data = Path(shared) / "data"
-    table = pd.read_csv(data / "sanctsound" / "manifest.csv")
-    site, sound = table["site"].astype(str), table["sound"].astype(str).str.lower()
-    usable = site.str[:2].isin(sites) & ~table["gain_applied"].astype(bool)
-    usable &= ~sound.str.contains("|".join(ANIMALS))
-    return [data / "sanctsound" / name for name in table["file"][usable]] + [data / "ships" / f"{name}.flac" for name in ships]
+    clips = sea_clips(Path(shared) / "data")
+    chosen = (clips["part"] == "train") & (clips["kind"] == "noise") & clips["folder"].isin(FOLDERS)
+    return [Path(path) for path in clips["path"][chosen]]
 
 
 def relative_levels_db(sound: np.ndarray, rate_hz: int) -> np.ndarray:
