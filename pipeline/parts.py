@@ -16,7 +16,7 @@ import os
 import re
 import threading
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +85,16 @@ class Job:
 @dataclass(frozen=True)
 class Part:
     """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
-    Of a stretch: what was made of it."""
+    Of a stretch: what was made of it. postponed : why it was not worked on now (one line; "" if it was): there is nothing of it. stuck : the
+    process that still works on it, though its time is up; 0: none."""
 
     key: str
     data: bytes = field(repr=False)
     failed: str = ""
     faults: tuple[str, ...] = ()
     sound_s: float = 0.0
+    postponed: str = ""
+    stuck: int = 0
 
 
 def part_key(name: str) -> str:
@@ -109,18 +112,13 @@ def printable(name: str) -> str:
 
 
 def finish(job: Job, brought, model) -> Part:
-    """The part of a recording that `brought()` brings near: whatever is wrong with it, those after it get their turn.
-
-    Raises
-    ------
-    OutOfRoom
-        where the temporary folder is full, which no other recording will mend.
-    """
+    """The part of a recording that `brought()` brings near: whatever is wrong with it, those after it get their turn. It is `postponed` where the
+    temporary folder is full."""
     where = job.source.where
     try:
         near = brought()
-    except OutOfRoom:
-        raise
+    except OutOfRoom as error:
+        return Part(job.key, b"", postponed=str(error))
     except TookTooLong:
         return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
@@ -129,8 +127,9 @@ def finish(job: Job, brought, model) -> Part:
     try:
         with _ONE:
             return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)
-    except TookTooLong:
-        return failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
+    except TookTooLong as error:
+        part = failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
+        return replace(part, stuck=os.getpid() if error.stuck else 0)
     finally:
         near.let_go()
 

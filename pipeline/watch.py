@@ -3,7 +3,8 @@ tables are kept fresh meanwhile.
 
 A file that changes while it is worked on is taken up again when it has rested; nothing that was
 made of its earlier state is kept. A place that cannot be reached, and a
-disk that is full, are waited for: each is said, and said again now and then.
+disk that is full (the output's, or the temporary folder's into which remote recordings are
+fetched), are waited for: each is said, and said again now and then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.archive import Archive
+from pipeline.drafts import RUN_AGAIN
 from pipeline.earlier import by_path
 from pipeline.join import PartChanged
 from pipeline.parts import Job, Part, printable
@@ -203,4 +205,4 @@ class Watch:
         now = time.monotonic()
         if now - self._said.get(str(error), now - SAY_AGAIN_S) >= SAY_AGAIN_S:
             self._said[str(error)] = now
-            say(f"{error}; trying again")
+            say(f"{str(error).removesuffix(RUN_AGAIN)}; trying again")

@@ -19,6 +19,8 @@ import pipeline.ripening
 import pipeline.watch
 from pipeline import run_multi_file_pipeline
 from pipeline.archive import Archive
+from pipeline.drafts import RUN_AGAIN
+from pipeline.fetching import OutOfRoom
 from pipeline.ripening import PATIENCE, Ripening, is_whole, told_bytes
 from pipeline.sources import Source, list_recordings
 from pipeline.tables import TABLES
@@ -315,6 +317,47 @@ def test_a_full_disk_and_a_part_that_is_taken_away_are_waited_for(tmp_path, monk
     watched(source, out, meanwhile)
     said = capsys.readouterr().out
     assert "No space left on device" in said and "trying again" in said and said.count("trying again") < 6
+    assert_as_if_undisturbed(source, out)
+
+
+@pytest.mark.usefixtures("ctrl_c", "quick")
+def test_a_temporary_folder_without_room_is_waited_for_and_nothing_is_done_twice(tmp_path, monkeypatch, capsys):
+    """It is full when the watch begins, and again when the second comes, and Ctrl-C ends it cleanly."""
+    source, out, full, asked, done = tmp_path / "in", tmp_path / "out", [True], [], []
+    write(source / FIRST, scene(6, 8000, 1), 8000, "PCM_16")
+    bring, single = pipeline.parts.bring, pipeline.parts.run_pipeline_single_audio
+
+    def brought(recording, *args, **kwargs):
+        asked.append(recording.name)
+        if full[0]:
+            raise OutOfRoom(f"/tmp: no room for {recording.where} (1 MB); free disk space{RUN_AGAIN}")
+        return bring(recording, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.parts, "bring", brought)
+    monkeypatch.setattr(pipeline.parts, "run_pipeline_single_audio", lambda recording, *a, **k: done.append(recording.name) or single(recording, *a, **k))
+
+    def meanwhile(effort):
+        wait_until(lambda: len(asked) >= 3)
+        assert effort() == {} and not done
+        full[0] = False
+        wait_until(lambda: effort() == {FIRST: "ok"})
+        full[0] = True
+        write(source / SECOND, scene(6, 8000, 2), 8000, "PCM_16")
+        wait_until(lambda: asked.count(SECOND) >= 2)
+        full[0] = False
+        wait_until(lambda: effort() == {FIRST: "ok", SECOND: "ok"})
+        full[0] = True
+        write(source / THIRD, scene(6, 8000, 3), 8000, "PCM_16")
+        wait_until(lambda: THIRD in asked)
+
+    summary = watched(source, out, meanwhile)
+    said = capsys.readouterr().out
+    assert summary["recording"].tolist() == done == [FIRST, SECOND] and (summary["status"] == "ok").all()
+    for name in (FIRST, SECOND, THIRD):
+        assert said.count(f"no room for {source / name} (1 MB); free disk space; trying again") == 1
+    assert "stopped" in said and "run again" not in said
+    monkeypatch.undo()
+    (source / THIRD).unlink()
     assert_as_if_undisturbed(source, out)
 
 
