@@ -31,6 +31,8 @@ NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # on one system or another
 class OutOfRoom(OSError):
     """The temporary folder cannot take a recording."""
 
+    fault = errno.ENOSPC
+
 
 @dataclass
 class Near:
