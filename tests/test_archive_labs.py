@@ -226,7 +226,6 @@ def test_a_cell_that_a_spreadsheet_would_run_is_a_text_in_every_csv_and_itself_i
     events, effort = (
         pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in ("events", "effort")
     )
-    result = run_pipeline_single_audio(tmp_path / "in" / names[0], ToyModel())
     to_csv(events, tmp_path / "more" / "all.csv")
     to_darwin_core(
         events,

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from bench.limits import CASES, WAYS, make, spoil
-from bench.soak import RATE_HZ, Looker, Recorder
+from bench.recorder import RATE_HZ, Recorder
+from bench.soak import Looker
 from pipeline import run_multi_file_pipeline
 from pipeline.ripening import is_whole
 from tests.toy_model import ToyModel
@@ -58,7 +59,7 @@ def test_bad_input_is_spoilt_in_every_way_and_has_the_status_that_its_folder_tel
 def test_whatever_a_recorder_does_leaves_whole_recordings_of_known_length(
     action, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bench.soak.SETTLE_S", 0.01)
+    monkeypatch.setattr("bench.recorder.STALL_S", 0.02)
     (tmp_path / "in").mkdir()
     recorder = Recorder(tmp_path / "in", 3)
     for _ in range(3):
