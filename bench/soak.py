@@ -254,6 +254,8 @@ def soak(place, minutes, seed, workers, watchers):
             watcher.process.wait()
         if mounted:
             subprocess.run(["umount", disk], check=False)
+    if disturber.counts["did not end"]:
+        wrong.append(f"{disturber.counts['did not end']} runs did not end when they were told to")
     wrong += looker.wrong + recorder.errors + [f"litter: {name}" for name in litter]
     return {
         "minutes": round((time.monotonic() - began) / 60, 1),
@@ -280,6 +282,8 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--watchers", type=int, default=2, help="runs that write into one output")
     options = parser.parse_args()
+    # A shell that starts us in the background has Ctrl-C ignored, by those that we start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
         result = soak(Path(place), options.minutes, options.seed, options.workers, options.watchers)
     print(json.dumps(result))
