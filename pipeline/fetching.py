@@ -108,7 +108,7 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: floa
     fs, path = file_system(source.link or source.where, source.options)
     target = folder / local_name(source.name)
     _check_room(source, folder)
-    _await_room(source, folder, wanted, until)
+    _await_room(source, folder, wanted)
     for attempt in range(TRIES):
         try:
             fs.get_file(path, str(target), callback=Watched())
@@ -135,16 +135,16 @@ def _check_room(source: Source, folder: Path) -> None:
                           "let TMPDIR name a folder with more")
 
 
-def _await_room(source: Source, folder: Path, wanted: Callable[[], bool], until: float) -> None:
-    """Wait while what this process has fetched, and will let go of, takes the room. OutOfRoom: somebody else's files do."""
+def _await_room(source: Source, folder: Path, wanted: Callable[[], bool]) -> None:
+    """Wait while another recording that this process has fetched, and will let go of, takes the room. OutOfRoom: somebody else's files do."""
     while source.size > shutil.disk_usage(folder).free:
-        if not _held(folder.parent) or not wanted() or time.monotonic() > until:
+        if not wanted() or _held(folder.parent) == _held(folder):
             raise _no_room(source)
         time.sleep(PAUSE_S)
 
 
 def _held(folder: Path) -> int:
-    """Bytes that this process has fetched."""
+    """Bytes of what was fetched into a folder."""
     held = 0
     for path in folder.rglob("*"):
         with suppress(OSError):  # let go of meanwhile

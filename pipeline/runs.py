@@ -55,8 +55,8 @@ def enter(claims: Claims, settings: dict) -> None:
 def _lives(claims: Claims, key: str) -> bool:
     """Whether the run that holds this claim is at work. One that, on the file server's own clock,
     has not renewed it for long is watched until it does, or its claim lapses."""
-    renewed = _renewed(claims, key)
-    if not claims.soft or renewed is None or _renewed(claims, ENTER) - renewed < soft.LEASE_S:
+    renewed, now = _renewed(claims, key), _renewed(claims, ENTER) or 0.0
+    if not claims.soft or renewed is None or now - renewed < soft.LEASE_S:
         return True
     claims.say(
         f"{claims.folder.parents[1]}: a run with other settings was at work here and has not been "
