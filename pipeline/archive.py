@@ -220,7 +220,7 @@ class Archive:
         OutOfRoom
             for one that was not worked on for want of room in the temporary folder. CannotWrite: its tables cannot be written.
         """
-        if part.postponed:
+        if part.postponed and not part.failed:
             raise OutOfRoom(part.postponed)
         if part.failed:
             self.say(part.failed)

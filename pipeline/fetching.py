@@ -85,7 +85,11 @@ def local_name(name: str) -> str:
 
 
 class _CannotHold(OSError):
-    """A recording that the temporary folder could not hold even if it held nothing else."""
+    """A recording that the temporary folder could not hold even if it held nothing else of ours."""
+
+
+class Crowded(_CannotHold):
+    """The same, but somebody else's files take the room: later there may be some."""
 
 
 def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: float) -> Path:
@@ -129,10 +133,12 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: floa
 
 def _check_room(source: Source, folder: Path) -> None:
     """Raise _CannotHold for what would not fit if all that we fetched were gone: one huge object stops no others."""
-    room = shutil.disk_usage(folder).free + _held(folder.parent)
+    usage = shutil.disk_usage(folder)
+    room = usage.free + _held(folder.parent)
     if source.size > room:
-        raise _CannotHold(f"it takes {source.size / 1e6:.0f} MB, and {folder.parent} has room for {room / 1e6:.0f} MB; "
-                          "let TMPDIR name a folder with more")
+        kind = _CannotHold if source.size > usage.total else Crowded
+        raise kind(f"it takes {source.size / 1e6:.0f} MB, and {folder.parent} has room for {room / 1e6:.0f} MB; "
+                   "let TMPDIR name a folder with more")
 
 
 def _await_room(source: Source, folder: Path, wanted: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.drafts import draft
-from pipeline.fetching import Near, OutOfRoom, bring
+from pipeline.fetching import Crowded, Near, OutOfRoom, bring
 from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
 from pipeline.sources import GONE, Source, state_of
@@ -85,7 +85,8 @@ class Job:
 @dataclass(frozen=True)
 class Part:
     """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
-    Of a stretch: what was made of it. postponed : why it was not worked on now (one line; "" if it was): there is nothing of it. stuck : the
+    Of a stretch: what was made of it. postponed : why it was not worked on now (one line; "" if it was), for want of room; unless it
+    failed for that, the run is at its end. stuck : the
     process that still works on it, though its time is up; 0: none."""
 
     key: str
@@ -123,7 +124,8 @@ def finish(job: Job, brought, model) -> Part:
         return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
         reason = f"{where}: cannot be fetched ({one_line(error)}); check the address and the connection, then run again"
-        return failed_part(job, reason, model.profile)
+        part = failed_part(job, reason, model.profile)
+        return replace(part, postponed=f"{where}: {error}") if isinstance(error, Crowded) else part
     try:
         with _ONE:
             return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pipeline.archive import Archive
 from pipeline.drafts import RUN_AGAIN
 from pipeline.earlier import by_path
+from pipeline.fetching import OutOfRoom
 from pipeline.join import PartChanged
 from pipeline.parts import Job, Part, printable
 from pipeline.progress import say
@@ -154,6 +155,8 @@ class Watch:
         """Keep a part, unless its file has changed or vanished since it was handed out, or it
         cannot be written now: then it is taken up again."""
         try:
+            if part.postponed:
+                raise OutOfRoom(part.postponed)
             if job.stretch:
                 return self.splitter.keep(part, job)
             if not job.source.changed_since:

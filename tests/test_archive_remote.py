@@ -13,7 +13,7 @@ import pytest
 import pipeline.fetching
 from pipeline import run_multi_file_pipeline, shelf
 from pipeline.__main__ import main
-from pipeline.fetching import OutOfRoom, bring
+from pipeline.fetching import Crowded, OutOfRoom, bring
 from pipeline.sources import find_recordings
 from pipeline.tables import TABLES
 from tests.s3_server import s3_server
@@ -221,6 +221,8 @@ def test_room_that_an_earlier_recording_takes_is_waited_for(web, monkeypatch):
     bring(second).let_go()
     assert not held
     monkeypatch.setattr(pipeline.fetching.shutil, "disk_usage", lambda path: usage(path)._replace(free=0))
+    with pytest.raises(Crowded, match="has room for 0 MB; let TMPDIR"):
+        bring(second)
     monkeypatch.setattr(pipeline.fetching, "_check_room", lambda source, folder: None)
     with pytest.raises(OutOfRoom, match="free disk space"):
         bring(second)

@@ -20,7 +20,7 @@ import pipeline.watch
 from pipeline import run_multi_file_pipeline
 from pipeline.archive import Archive
 from pipeline.drafts import RUN_AGAIN
-from pipeline.fetching import OutOfRoom
+from pipeline.fetching import Crowded, OutOfRoom
 from pipeline.ripening import PATIENCE, Ripening, is_whole, told_bytes
 from pipeline.sources import Source, list_recordings
 from pipeline.tables import TABLES
@@ -323,7 +323,8 @@ def test_a_full_disk_and_a_part_that_is_taken_away_are_waited_for(tmp_path, monk
 
 
 @pytest.mark.usefixtures("ctrl_c", "quick")
-def test_a_temporary_folder_without_room_is_waited_for_and_nothing_is_done_twice(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [OutOfRoom, Crowded])  # while it is fetched, or before
+def test_a_temporary_folder_without_room_is_waited_for_and_nothing_is_done_twice(kind, tmp_path, monkeypatch, capsys):
     """It is full when the watch begins, and again when two more come: that is said once each time. Ctrl-C ends it cleanly."""
     source, out, full, asked, done = tmp_path / "in", tmp_path / "out", [True], [], []
     write(source / FIRST, scene(6, 8000, 1), 8000, "PCM_16")
@@ -332,7 +333,7 @@ def test_a_temporary_folder_without_room_is_waited_for_and_nothing_is_done_twice
     def brought(recording, *args, **kwargs):
         asked.append(recording.name)
         if full[0]:
-            raise OutOfRoom(f"/tmp: no room for {recording.where} (1 MB); free disk space{RUN_AGAIN}")
+            raise kind(f"/tmp: no room for {recording.where} (1 MB); free disk space{RUN_AGAIN}")
         return bring(recording, *args, **kwargs)
 
     monkeypatch.setattr(pipeline.parts, "bring", brought)
