@@ -1,218 +1,51 @@
 """A folder that is watched for long, with faults drawn at random: nothing lost, nothing doubled,
 no half file called `ok`?
 
-    python -m bench.soak [--minutes 30] [--seed 1] [--workers 2]
+    python -m bench.soak [--minutes 30] [--seed 1] [--workers 2] [--watchers 2]
 
-A recorder writes recordings as recorders and copies do: at once, slowly, with its header last,
-with stalls; it starts again under the same name, moves files, deletes some,
-sets their clocks back and forth, and leaves files that are no sound. Meanwhile the watching run is
-killed, interrupted and started again, and its disk fills up and gets room
-(where a small disk may be mounted). The tables are looked at all the time, and at the end
+A recorder (`bench.recorder`) writes recordings as recorders and copies do. Meanwhile several runs,
+the first with `--workers`, the others with one, watch the folder and write into one output; each is
+killed, interrupted and started again, and their disk fills up and gets room (where a small disk may
+be mounted). The tables are looked at all the time, and at the end
 compared, row for row, with those of an undisturbed run. Prints one line of
 JSON; the exit code is 1 where anything was wrong.
 """
 
 import argparse
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import soundfile
+
+from bench.recorder import Recorder
 
 ROOT = Path(__file__).resolve().parents[1]
-RATE_HZ, SETTLE_S, DISK_MB = 48_000, 1.0, 200
+SETTLE_S, DISK_MB = 1.0, 200
 PATIENCE_S = 45.0  # until what never becomes whole is taken up
 KILL_AFTER_S = (5, 30)  # since a run has begun to watch ...
 EARLY, START_S = 0.15, 10.0  # ... but for this share of them: at any moment of their first seconds
 END_S = 240.0  # until all must be done at the end
 
 
-class Recorder(threading.Thread):
-    """Writes recordings into a folder until it is stopped.
+class Watcher:
+    """Starts a watching run, ends it at random moments, and starts it again.
 
-    lengths : name -> seconds of every whole recording that ever had the name. deleted, moved :
-        names that were taken away.
+    counts, codes : of how it ended; shared by all.
     """
 
-    ACTIONS = {
-        "at once": 5,
-        "slowly": 5,
-        "header last": 3,
-        "flac that stalls": 4,
-        "again": 2,
-        "moved": 2,
-        "deleted": 1,
-        "clock jumps": 3,
-        "no sound": 1,
-        "empty": 1,
-    }
-
-    def __init__(self, folder, seed):
-        super().__init__(daemon=True)
-        self.folder, self.chance, self.rng, self.stopped = (
-            folder,
-            random.Random(seed),
-            np.random.default_rng(seed),
-            threading.Event(),
-        )
-        self.lengths, self.counts, self.deleted, self.moved, self.errors = (
-            {},
-            Counter(),
-            set(),
-            set(),
-            [],
-        )
-        self.writing, self.busy, self.n, self.lock = [], set(), 0, threading.Lock()
-
-    def run(self):
-        while not self.stopped.wait(self.chance.uniform(0.2, 3.0)):
-            action = self.chance.choices(list(self.ACTIONS), self.ACTIONS.values())[0]
-            thread = threading.Thread(target=self._do, args=(action,), daemon=True)
-            thread.start()
-            self.writing = [t for t in self.writing if t.is_alive()] + [thread]
-        for thread in self.writing:
-            thread.join()
-
-    def _do(self, action):
-        try:
-            with self.lock:
-                there = [
-                    path
-                    for path in self.folder.rglob("*")
-                    if path.is_file()
-                    and self.name(path) in self.lengths
-                    and self.name(path) not in self.busy
-                ]
-                path = self.chance.choice(there) if there else None
-                if action in ("again", "moved", "deleted", "clock jumps"):
-                    if path is None:
-                        return
-                else:
-                    self.n += 1
-                    start = datetime(2022, 7, 16) + timedelta(minutes=self.n)
-                    path = (
-                        self.folder
-                        / f"6872.{start:%y%m%d%H%M%S}.{'flac' if action.startswith('flac') else 'wav'}"
-                    )
-                self.busy.add(self.name(path))
-            self.counts[action] += 1
-            try:
-                getattr(self, "_" + action.replace(" ", "_"))(path)
-            finally:
-                self.busy.discard(self.name(path))
-        except Exception as error:
-            self.errors.append(f"{action}: {type(error).__name__}: {error}")
-
-    busy: set = set()
-
-    def name(self, path):
-        return path.relative_to(self.folder).as_posix()
-
-    def _sound(self, path, seconds=None):
-        """The bytes of a new recording, and note its length."""
-        seconds = seconds or self.chance.randint(2, 12)
-        with tempfile.TemporaryDirectory() as place:
-            out = Path(place) / path.name
-            t = np.arange(seconds * RATE_HZ) / RATE_HZ
-            whistle = (
-                0.02
-                * np.sin(2 * np.pi * (6000 + 1500 * np.sin(2 * np.pi * t / 2)) * t)
-                * ((t % 2) < 0.7)
-            )
-            soundfile.write(
-                out, 0.001 * self.rng.standard_normal(len(t)) + whistle, RATE_HZ, subtype="PCM_16"
-            )
-            data = out.read_bytes()
-        self.lengths.setdefault(self.name(path), set()).add(float(seconds))
-        return data
-
-    def _at_once(self, path):
-        aside = self.folder.parent / f"aside-{path.name}"
-        aside.write_bytes(self._sound(path))
-        os.rename(aside, path)
-
-    def _in_pieces(self, path, data, pauses):
-        with open(path, "wb") as file:
-            for k in range(pauses + 1):
-                file.write(
-                    data[len(data) * k // (pauses + 1) : len(data) * (k + 1) // (pauses + 1)]
-                )
-                file.flush()
-                if k < pauses:
-                    time.sleep(self.chance.choice([0.2, 0.5, 2.5 * SETTLE_S]))
-
-    def _slowly(self, path):
-        self._in_pieces(path, self._sound(path), self.chance.randint(1, 6))
-
-    def _header_last(self, path):
-        data = self._sound(path)
-        self._in_pieces(
-            path, data[:4] + bytes(4) + data[8:40] + bytes(4) + data[44:], self.chance.randint(1, 4)
-        )
-        with open(path, "r+b") as file:
-            file.write(data[:44])
-
-    _flac_that_stalls = _again = _slowly
-
-    def _moved(self, path):
-        target = path.parent / f"card{self.chance.randint(1, 3)}" / path.name
-        target.parent.mkdir(exist_ok=True)
-        self.lengths.setdefault(self.name(target), set()).update(self.lengths[self.name(path)])
-        self.moved.add(self.name(path))
-        path.rename(target)
-
-    def _deleted(self, path):
-        self.deleted.add(self.name(path))
-        path.unlink()
-
-    def _clock_jumps(self, path):
-        os.utime(path, ns=(1, self.chance.randrange(10**18, 2 * 10**18)))
-
-    def _no_sound(self, path):
-        path.write_bytes(b"no sound" * 500)
-
-    def _empty(self, path):
-        path.touch()
-
-
-class Disturber:
-    """Starts the watching run, kills it, fills its disk."""
-
-    def __init__(self, source, out, log, workers, seed, mounted):
+    def __init__(self, source, out, log, workers, chance, counts, codes):
         self.command = [
-            sys.executable,
-            "-m",
-            "pipeline",
-            source,
-            out,
-            "--watch",
-            "--settle-s",
-            str(SETTLE_S),
-            "--workers",
-            str(workers),
-            "--quiet",
-            "--log",
-            log,
+            *(sys.executable, "-m", "pipeline", source, out, "--watch", "--settle-s", SETTLE_S),
+            *("--workers", workers, "--quiet", "--log", log),
         ]
-        self.chance, self.counts, self.codes, self.process = (
-            random.Random(seed + 1),
-            Counter(),
-            Counter(),
-            None,
-        )
-        self.ballast, self.mounted, self.full_until = out.parent / "ballast", mounted, 0.0
-        self.log, self.starts, self.end_at = log, 0, None
+        self.log, self.chance, self.counts, self.codes = log, chance, counts, codes
         self.start()
 
     def start(self):
@@ -259,6 +92,29 @@ class Disturber:
                 self.chance.choices([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [4, 1, 1])[0]
             )
             self.start()
+
+    def calm(self):
+        """Only see that it is at work."""
+        if self.process.poll() is not None:
+            self.start()
+
+
+class Disturber:
+    """Disturbs the watching runs, and fills their disk."""
+
+    def __init__(self, source, out, log, workers, watchers, seed, mounted):
+        self.chance, self.counts, self.codes = random.Random(seed + 1), Counter(), Counter()
+        self.ballast, self.mounted, self.full_until = out.parent / "ballast", mounted, 0.0
+        shared = self.chance, self.counts, self.codes
+        self.watchers = [
+            Watcher(source, out, log / f"{k}.txt", 1 if k else workers, *shared)
+            for k in range(watchers)
+        ]
+
+    def step(self):
+        for watcher in self.watchers:
+            watcher.step()
+        now = time.monotonic()
         if self.mounted and self.full_until and now > self.full_until:
             self.ballast.unlink(missing_ok=True)
             self.full_until = 0.0
@@ -274,8 +130,8 @@ class Disturber:
 
     def calm(self):
         self.ballast.unlink(missing_ok=True)
-        if self.process.poll() is not None:
-            self.start()
+        for watcher in self.watchers:
+            watcher.calm()
 
 
 class Looker:
@@ -349,7 +205,7 @@ def compare(source, out, fresh, recorder):
     return wrong, len(effort), len(gone), len(pd.read_parquet(out / "events.parquet"))
 
 
-def soak(place, minutes, seed, workers):
+def soak(place, minutes, seed, workers, watchers):
     source, disk = place / "in", place / "disk"
     source.mkdir()
     disk.mkdir()
@@ -363,7 +219,7 @@ def soak(place, minutes, seed, workers):
     out, began = disk / "out", time.monotonic()
     recorder = Recorder(source, seed)
     disturber, looker = (
-        Disturber(source, out, place / "log.txt", workers, seed, mounted),
+        Disturber(source, out, place, workers, watchers, seed, mounted),
         Looker(out, recorder),
     )
     try:
@@ -381,26 +237,30 @@ def soak(place, minutes, seed, workers):
         )
         calm_since = time.monotonic()
         while time.monotonic() < until:
-            if disturber.process.poll() is not None:
-                disturber.calm()
+            disturber.calm()
             if looker.look() is not None:
                 calm_since = time.monotonic()
             if there <= looker.seen and time.monotonic() - calm_since > PATIENCE_S:
                 break
             time.sleep(0.2)
-        disturber.end(signal.SIGINT)
+        for watcher in disturber.watchers:
+            watcher.end(signal.SIGINT)
         looker.look()
         wrong, recordings, gone, events = compare(source, out, place / "fresh", recorder)
-        litter = [path.name for path in out.rglob("*") if path.name.endswith((".tmp", ".lock"))]
+        litter = [path.name for path in out.rglob("*") if path.name.endswith((".tmp", ".lock", ".claim"))]
     finally:
-        disturber.process.kill()
-        disturber.process.wait()
+        for watcher in disturber.watchers:
+            watcher.process.kill()
+            watcher.process.wait()
         if mounted:
             subprocess.run(["umount", disk], check=False)
+    if disturber.counts["did not end"]:
+        wrong.append(f"{disturber.counts['did not end']} runs did not end when they were told to")
     wrong += looker.wrong + recorder.errors + [f"litter: {name}" for name in litter]
     return {
         "minutes": round((time.monotonic() - began) / 60, 1),
         "seed": seed,
+        "watchers": watchers,
         "recordings": recordings,
         "gone": gone,
         "events": events,
@@ -420,9 +280,12 @@ def main():
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--watchers", type=int, default=2, help="runs that write into one output")
     options = parser.parse_args()
+    # A shell that starts us in the background has Ctrl-C ignored, by those that we start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
-        result = soak(Path(place), options.minutes, options.seed, options.workers)
+        result = soak(Path(place), options.minutes, options.seed, options.workers, options.watchers)
     print(json.dumps(result))
     return bool(result["wrong"])
 

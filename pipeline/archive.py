@@ -24,7 +24,7 @@ import pandas as pd
 from pipeline.claims import Claims
 from pipeline.drafts import drafts_in
 from pipeline.earlier import EarlierRuns, part_file, raven_file
-from pipeline.fetching import local_name
+from pipeline.fetching import OutOfRoom, local_name
 from pipeline.fingerprint import code_hash, footer, what_changed
 from pipeline.join import PartChanged, join_parts
 from pipeline.overrides import given_for
@@ -213,7 +213,15 @@ class Archive:
 
     def keep(self, part: Part, job: Job) -> None:
         """Write a recording's Raven table and then its part, which marks it done; say its faults. Nothing is written over what was found before in one that
-        has vanished."""
+        has vanished.
+
+        Raises
+        ------
+        OutOfRoom
+            for one that was not worked on for want of room in the temporary folder. CannotWrite: its tables cannot be written.
+        """
+        if part.postponed and not part.failed:
+            raise OutOfRoom(part.postponed)
         if part.failed:
             self.say(part.failed)
             found = read_footer(self.part(job))

@@ -12,8 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+RUN_AGAIN = ", then run again: finished recordings are kept"  # the end of what a run says that breaks off
+
+
 class CannotWrite(OSError):
-    """A file of the output that cannot be written. The message names it, the fault and the mend."""
+    """A file of the output that cannot be written. The message names it, the fault and the mend; `fault`: the system's number of it."""
+
+    fault: int | None = None
 
 
 @contextmanager
@@ -59,8 +64,9 @@ MENDS = {errno.ENOSPC: "free disk space", errno.EDQUOT: "free disk space, or ask
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """The error to raise for a file that cannot be written."""
     mend = MENDS.get(error.errno, "check the disk and its connection")
-    return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); {mend}, or choose another output folder, then run again: "
-                       "finished recordings are kept")
+    refused = CannotWrite(f"{path}: cannot be written ({error.strerror or error}); {mend}, or choose another output folder{RUN_AGAIN}")
+    refused.fault = error.errno
+    return refused
 
 
 def drafts_in(folder: Path) -> list[Path]:

@@ -20,15 +20,17 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pipeline.fingerprint import code_hash
 from pipeline.local_workers import LocalWorkers, sensible_workers
 from pipeline.parts import Job, Part, failed_part, finish
+from pipeline.pool import HelpingPool
 from pipeline.progress import say
 from pipeline.worker import ModelRef, NoWorkers, work
 from spectrogram.addresses import one_line
@@ -65,27 +67,42 @@ class ThisProcess:
 
     def parts(self, jobs: Iterable[Job | None]) -> Iterator[Part | None]:
         jobs, waiting, more = iter(jobs), deque(), True
-        with ThreadPoolExecutor(1) as pool:
-            try:
-                while more or waiting:
-                    while more and len(waiting) < 2:
-                        job = next(jobs, self)
-                        more = job is not self
-                        if not more or job is None:
-                            break
-                        job = replace(job, threads=self.threads)
-                        waiting.append((job, pool.submit(job.bring, lambda: not self._stop)))
-                    if waiting:
-                        job, brought = waiting.popleft()
-                        yield finish(job, brought.result, self.model)
-                    elif more:
-                        yield None
-                        time.sleep(PAUSE_S)
-            finally:
-                self._stop = True
-                for _, brought in waiting:
-                    with suppress(Exception):
-                        brought.result().let_go()
+        pool = HelpingPool(2)  # of which only the other thread fetches
+        try:
+            while more or waiting:
+                while more and len(waiting) < 2:
+                    job = next(jobs, self)
+                    more = job is not self
+                    if not more or job is None:
+                        break
+                    job = replace(job, threads=self.threads)
+                    waiting.append((job, pool.submit(job.bring, lambda: not self._stop)))
+                if waiting:
+                    job, brought = waiting.popleft()
+                    part = finish(job, partial(_brought, brought), self.model)
+                    if part.stuck:
+                        say(f"{job.source.where}: could not be stopped, and may take a core until this run ends")
+                    yield part
+                elif more:
+                    yield None
+                    time.sleep(PAUSE_S)
+        finally:
+            self._stop = True
+            pool.shutdown(wait=False)  # a server that does not answer keeps nobody who leaves
+            for _, brought in waiting:
+                brought.add_done_callback(_let_go)
+
+
+def _brought(task: Future):
+    """What a fetching thread brings. Waits a moment at a time, so that Ctrl-C breaks it on Windows too."""
+    while not wait([task], PAUSE_S).done:
+        pass
+    return task.result()
+
+
+def _let_go(task: Future) -> None:
+    with suppress(Exception):
+        task.result().let_go()
 
 
 # ------------------------------------------------------------------------------------------------------------ Dask
@@ -178,14 +195,15 @@ class Cluster:
 
     def _finished(self, running: list) -> list:
         """Those of the futures that are done; waits a moment for the first."""
-        from distributed import CancelledError, wait
+        from distributed import CancelledError
+        from distributed import wait as wait_for
 
         if not running:
             time.sleep(PAUSE_S)
             return []
         try:
             with self.client.as_current():
-                return list(wait(running, timeout=PAUSE_S, return_when="FIRST_COMPLETED").done)
+                return list(wait_for(running, timeout=PAUSE_S, return_when="FIRST_COMPLETED").done)
         except TimeoutError:
             return []
         except CancelledError:
@@ -216,7 +234,10 @@ class Cluster:
         from distributed import CancelledError, KilledWorker
 
         try:
-            return future.result()
+            part = future.result()
+            if part.stuck and self.local:
+                self.local.replace(part.stuck)
+            return part
         except CancelledError:
             raise self._lost() from None
         except KilledWorker:

@@ -9,11 +9,14 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.drafts import RUN_AGAIN
 from pipeline.shelf import new_folder
 from pipeline.sources import Source
 from pipeline.time_limit import TookTooLong
@@ -21,11 +24,14 @@ from spectrogram.addresses import file_system, one_line
 
 TRIES, PAUSE_S = 3, 1.0  # a network that fails for a moment
 SPARE_BYTES = 200e6      # that a recording of unknown size leaves in the temporary folder
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # on one system or another
 
 
 class OutOfRoom(OSError):
     """The temporary folder cannot take a recording."""
+
+    fault = errno.ENOSPC
 
 
 @dataclass
@@ -57,13 +63,16 @@ def bring(source: Source, wanted: Callable[[], bool] = lambda: True, share: tupl
     if not source.remote:
         _announce(source.where, *(round(source.size * at) for at in share))
         return Near(Path(source.where))
-    near, until = Near(Path(), new_folder()), time.monotonic() + limit_s
+    near, until = Near(Path()), time.monotonic() + limit_s
     try:
+        near.folder = new_folder()
         near.path = _fetch(source, near.folder, wanted, until)
         if source.log:
             _fetch(source.log, near.folder, wanted, until)
-    except BaseException:
+    except BaseException as error:
         near.let_go()
+        if getattr(error, "errno", None) in FULL:
+            raise _no_room(source) from None
         raise
     return near
 
@@ -76,7 +85,11 @@ def local_name(name: str) -> str:
 
 
 class _CannotHold(OSError):
-    """A recording that the temporary folder could not hold even if it held nothing else."""
+    """A recording that the temporary folder could not hold even if it held nothing else of ours."""
+
+
+class Crowded(_CannotHold):
+    """The same, but somebody else's files take the room: later there may be some."""
 
 
 def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: float) -> Path:
@@ -99,6 +112,7 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: floa
     fs, path = file_system(source.link or source.where, source.options)
     target = folder / local_name(source.name)
     _check_room(source, folder)
+    _await_room(source, folder, wanted)
     for attempt in range(TRIES):
         try:
             fs.get_file(path, str(target), callback=Watched())
@@ -109,9 +123,8 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: floa
         except (FileNotFoundError, PermissionError, InterruptedError, TookTooLong, _CannotHold):
             raise
         except Exception as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise OutOfRoom(f"{folder}: no room for {source.where} ({source.size / 1e6:.0f} MB); free disk space or let TMPDIR name a folder "
-                                "with more, then run again: finished recordings are kept") from None
+            if getattr(error, "errno", None) in FULL:
+                raise
             if attempt == TRIES - 1:
                 raise OSError(one_line(error)) from None
             time.sleep(PAUSE_S * 4 ** attempt)
@@ -120,11 +133,34 @@ def _fetch(source: Source, folder: Path, wanted: Callable[[], bool], until: floa
 
 def _check_room(source: Source, folder: Path) -> None:
     """Raise _CannotHold for what would not fit if all that we fetched were gone: one huge object stops no others."""
-    held = sum(path.stat().st_size for path in folder.parent.rglob("*") if path.is_file())
-    room = shutil.disk_usage(folder).free + held
+    usage = shutil.disk_usage(folder)
+    room = usage.free + _held(folder.parent)
     if source.size > room:
-        raise _CannotHold(f"it takes {source.size / 1e6:.0f} MB, and {folder.parent} has room for {room / 1e6:.0f} MB; "
-                          "let TMPDIR name a folder with more")
+        kind = _CannotHold if source.size > usage.total else Crowded
+        raise kind(f"it takes {source.size / 1e6:.0f} MB, and {folder.parent} has room for {room / 1e6:.0f} MB; "
+                   "let TMPDIR name a folder with more")
+
+
+def _await_room(source: Source, folder: Path, wanted: Callable[[], bool]) -> None:
+    """Wait while another recording that this process has fetched, and will let go of, takes the room. OutOfRoom: somebody else's files do."""
+    while source.size > shutil.disk_usage(folder).free:
+        if not wanted() or _held(folder.parent) == _held(folder):
+            raise _no_room(source)
+        time.sleep(PAUSE_S)
+
+
+def _held(folder: Path) -> int:
+    """Bytes of what was fetched into a folder."""
+    held = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # let go of meanwhile
+            held += path.stat().st_size if path.is_file() else 0
+    return held
+
+
+def _no_room(source: Source) -> OutOfRoom:
+    return OutOfRoom(f"{tempfile.gettempdir()}: no room for {source.where} ({max(source.size, 0) / 1e6:.0f} MB); free disk space or let TMPDIR name a "
+                     f"folder with more{RUN_AGAIN}")
 
 
 def _announce(path: str, first: int, last: int) -> None:

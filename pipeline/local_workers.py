@@ -86,6 +86,14 @@ class LocalWorkers:
                     raise NoWorkers(f"the local workers keep ending: {reason}; run again with fewer workers: finished recordings are kept")
                 self.processes[k] = self._start()
 
+    def replace(self, pid: int) -> None:
+        """End a worker that works on what nobody waits for any more, and start another; what else it had is done again."""
+        for k, process in enumerate(self.processes):
+            if process.pid == pid:
+                process.kill()
+                process.wait()
+                self.processes[k] = self._start()
+
     def close(self) -> None:
         """End the processes now (they hold nothing that is worth keeping), and the scheduler."""
         for process in self.processes:

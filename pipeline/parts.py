@@ -16,14 +16,14 @@ import os
 import re
 import threading
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.drafts import draft
-from pipeline.fetching import Near, OutOfRoom, bring
+from pipeline.fetching import Crowded, Near, OutOfRoom, bring
 from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
 from pipeline.sources import GONE, Source, state_of
@@ -85,13 +85,17 @@ class Job:
 @dataclass(frozen=True)
 class Part:
     """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
-    Of a stretch: what was made of it."""
+    Of a stretch: what was made of it. postponed : why it was not worked on now (one line; "" if it was), for want of room; unless it
+    failed for that, the run is at its end. stuck : the
+    process that still works on it, though its time is up; 0: none."""
 
     key: str
     data: bytes = field(repr=False)
     failed: str = ""
     faults: tuple[str, ...] = ()
     sound_s: float = 0.0
+    postponed: str = ""
+    stuck: int = 0
 
 
 def part_key(name: str) -> str:
@@ -109,28 +113,25 @@ def printable(name: str) -> str:
 
 
 def finish(job: Job, brought, model) -> Part:
-    """The part of a recording that `brought()` brings near: whatever is wrong with it, those after it get their turn.
-
-    Raises
-    ------
-    OutOfRoom
-        where the temporary folder is full, which no other recording will mend.
-    """
+    """The part of a recording that `brought()` brings near: whatever is wrong with it, those after it get their turn. It is `postponed` where the
+    temporary folder is full."""
     where = job.source.where
     try:
         near = brought()
-    except OutOfRoom:
-        raise
+    except OutOfRoom as error:
+        return Part(job.key, b"", postponed=str(error))
     except TookTooLong:
         return failed_part(job, f"{where}: not fetched within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
     except Exception as error:
         reason = f"{where}: cannot be fetched ({one_line(error)}); check the address and the connection, then run again"
-        return failed_part(job, reason, model.profile)
+        part = failed_part(job, reason, model.profile)
+        return replace(part, postponed=f"{where}: {error}") if isinstance(error, Crowded) else part
     try:
         with _ONE:
             return within(job.time_limit_s, make_stretch if job.stretch else make_part, job, near, model)
-    except TookTooLong:
-        return failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
+    except TookTooLong as error:
+        part = failed_part(job, f"{where}: not done within {job.time_limit_s:g} s; {TIME_MEND}", model.profile)
+        return replace(part, stuck=os.getpid() if error.stuck else 0)
     finally:
         near.let_go()
 

@@ -3,7 +3,7 @@
 A header may lead round in a circle, a disk or a network drive may never answer, a server may send a byte a minute. So
 a recording is worked on in a thread of its own; when its time is up, the thread is told to stop and is no longer waited
 for. Python's own code stops at once; a call of the system that never returns keeps its thread, which ends with the
-process. Whoever waits goes on with the next recording.
+process: a worker on this machine is ended for it, and another started. Whoever waits goes on with the next recording.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ IMPORT_S = 10.0  # that it may take to get an import over with
 
 
 class TookTooLong(Exception):
-    """The time is up."""
+    """The time is up. stuck : what was worked on could not be stopped, and goes on."""
+
+    def __init__(self, stuck: bool = False):
+        super().__init__()
+        self.stuck = stuck
 
 
 class _Stop(BaseException):
@@ -76,6 +80,8 @@ def within(limit_s: float, function, *arguments):
         while not done.wait(min(LOOK_S, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
                 raise TookTooLong
+    except TookTooLong:
+        raise TookTooLong(not _stop(thread)) from None
     except BaseException:  # Ctrl-C as well
         _stop(thread)
         raise
@@ -85,8 +91,8 @@ def within(limit_s: float, function, *arguments):
     raise value
 
 
-def _stop(thread: threading.Thread) -> None:
-    """Stop it, unless it imports something: half a module would stay behind, and break all that come after."""
+def _stop(thread: threading.Thread) -> bool:
+    """Stop it, unless it imports something: half a module would stay behind, and break all that come after. True: it has ended."""
     until = time.monotonic() + IMPORT_S
     while _imports(thread) and time.monotonic() < until:
         thread.join(0.05)
@@ -95,6 +101,7 @@ def _stop(thread: threading.Thread) -> None:
             ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop)
         )
         thread.join(STOP_S)
+    return not thread.is_alive()
 
 
 def _imports(thread: threading.Thread) -> bool:

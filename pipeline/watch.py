@@ -3,7 +3,8 @@ tables are kept fresh meanwhile.
 
 A file that changes while it is worked on is taken up again when it has rested; nothing that was
 made of its earlier state is kept. A place that cannot be reached, and a
-disk that is full, are waited for: each is said, and said again now and then.
+disk that is full (the output's, or the temporary folder's into which remote recordings are
+fetched), are waited for: each is said, and said again now and then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.archive import Archive
+from pipeline.drafts import RUN_AGAIN
 from pipeline.earlier import by_path
+from pipeline.fetching import OutOfRoom
 from pipeline.join import PartChanged
 from pipeline.parts import Job, Part, printable
 from pipeline.progress import say
@@ -26,7 +29,8 @@ from pipeline.splitting import Splitter
 
 LIST_S = 5.0  # between two looks at the folder, at most
 JOIN_SHARE = 0.1  # of the time at most goes into joining tables anew
-SAY_AGAIN_S = 600.0  # until the same trouble is said again
+SAY_AGAIN_S = 600.0  # until the same trouble is said again ...
+PASSED_S = 30.0  # ... or so long after it was said, when it has passed meanwhile
 
 
 @contextmanager
@@ -151,16 +155,25 @@ class Watch:
         """Keep a part, unless its file has changed or vanished since it was handed out, or it
         cannot be written now: then it is taken up again."""
         try:
+            if part.postponed:
+                raise OutOfRoom(part.postponed)
             if job.stretch:
                 return self.splitter.keep(part, job)
             if not job.source.changed_since:
-                return self.archive.keep(part, job)
+                self.archive.keep(part, job)
+                self._passed()
+                return None
         except OSError as error:
             self._trouble(error, job.source.name)
             if job.stretch:  # done whole instead, when there is room
                 return self.splitter.keep(replace(part, failed=str(error)), job)
         self.archive.claims.free(job.key)
         self.ripening.forget(job.source.name)
+
+    def _passed(self) -> None:
+        """Tables can be written: what stood in the way has passed, and is said when it comes again."""
+        now = time.monotonic()
+        self._said = {what: at for what, at in self._said.items() if now - at < PASSED_S}
 
     def _came_back(self, job: Job, part: Part) -> None:
         self.in_work.discard(job.source.name)
@@ -197,10 +210,13 @@ class Watch:
         return [self.finished[name] for name in sorted(self.finished, key=by_path)]
 
     def _trouble(self, error: Exception, name: str = "") -> None:
-        """Say it, unless it was said a while ago; the recording `name` is taken up again."""
+        """Say it, unless it was said a while ago, of another recording perhaps, as a full disk is;
+        the recording `name` is taken up again."""
         if name:
             self.ripening.forget(name)
+        fault = getattr(error, "fault", None)
+        what = str(error) if fault is None else f"{type(error).__name__} {fault}"
         now = time.monotonic()
-        if now - self._said.get(str(error), now - SAY_AGAIN_S) >= SAY_AGAIN_S:
-            self._said[str(error)] = now
-            say(f"{error}; trying again")
+        if now - self._said.get(what, now - SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said[what] = now
+            say(f"{str(error).removesuffix(RUN_AGAIN)}; trying again")

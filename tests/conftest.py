@@ -37,13 +37,6 @@ def generator(profile):
     return SpectrogramGenerator(profile)
 
 
-@pytest.fixture(autouse=True)
-def settings_of_tests(monkeypatch):
-    """A user's .env (profile, time zone of the recorder) must not change what tests see."""
-    monkeypatch.delenv("TIMEZONE", raising=False)
-    monkeypatch.delenv("PROFILE", raising=False)
-
-
 @pytest.fixture
 def ctrl_c():
     """Ctrl-C interrupts, also where a shell that started the tests in the background has it ignored."""

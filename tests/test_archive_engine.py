@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,9 @@ import pandas as pd
 import psutil
 import pytest
 
+import pipeline.parts
 from pipeline import engine, local_workers, run_multi_file_pipeline
+from pipeline.archive import Archive
 from pipeline.engine import Cluster, plan
 from pipeline.fingerprint import code_hash, deciding_modules
 from pipeline.stretches import Stretch
@@ -132,6 +135,46 @@ def test_two_local_workers_of_which_one_is_killed_and_then_ctrl_c(season, tmp_pa
 
     run_multi_file_pipeline(season / "in", tmp_path / "out", ToyModel(), workers=1, progress=False)
     assert_same(tmp_path / "out", season / "out")
+
+
+class HangsAt(ToyModel):
+    """In the worker that loads it, this recording is never done, and nothing stops it."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+        single = pipeline.parts.run_pipeline_single_audio
+
+        def hung(recording, *args, **kwargs):
+            return time.sleep(600) if recording.name == self.name else single(recording, *args, **kwargs)
+
+        pipeline.parts.run_pipeline_single_audio = hung
+
+
+def test_a_worker_that_works_on_after_a_recordings_time_is_ended_and_another_does_the_rest(season, tmp_path, monkeypatch):
+    engines, job = [], Archive.job
+
+    class Noted(Cluster):
+        def parts(self, jobs):
+            engines.append((self, [process.pid for process in self.local.processes]))
+            for part in super().parts(jobs):
+                yield part
+                if part is not None and part.stuck:
+                    engines.append((self, [process.pid for process in self.local.processes]))
+                    assert not psutil.pid_exists(part.stuck)
+
+    monkeypatch.setattr("pipeline.multi.Cluster", Noted)
+    bad = "6872.220716000000.wav"
+    monkeypatch.setattr(Archive, "job", lambda self, source: replace(job(self, source), time_limit_s=1.0 if source.name == bad else float("inf")))
+    effort = run_multi_file_pipeline(season / "in", tmp_path / "out", HangsAt(bad), workers=2, progress=False).set_index("recording")
+    before, after = (set(pids) for _, pids in engines)
+    assert len(before) == len(after) == 2 and len(before & after) == 1 and engines[0][0].local.lost == 0
+    assert effort["status"][bad] == "failed" and "not done within 1 s" in effort["reason"][bad]
+    whole = pd.read_parquet(season / "out" / "effort.parquet").set_index("recording")
+    assert effort["status"].drop(bad).to_dict() == whole["status"].drop(bad).to_dict()
 
 
 LOST = """

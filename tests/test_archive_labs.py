@@ -1,26 +1,29 @@
 """Disks and desks of labs: drives without locks, spreadsheets that run formulas, terminals that obey control bytes, logs and names of any size and kind."""
 
 import errno
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import filelock._unix
 import pandas as pd
 import pytest
-from filelock import SoftFileLock
+from filelock import SoftFileLease
 
 import pipeline.archive
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.__main__ import main
-from pipeline.claims import Claims
+from pipeline.claims import LEASE_S, Claims
 from pipeline.darwin_core import to_darwin_core
 from pipeline.drafts import cannot_write
 from pipeline.effort import clock_jumps
 from pipeline.exchange import to_csv
 from pipeline.overrides import given_for, read_overrides
 from pipeline.progress import say, shown
+from pipeline.runs import OtherSettings, enter
 from pipeline.sources import LOG_BYTES, find_recordings
 from pipeline.tables import TABLES, defused
 from tests.toy_model import ToyModel
@@ -84,7 +87,7 @@ def test_a_soft_claim_is_one_processs_until_it_is_given_back(tmp_path):
 
 @pytest.mark.usefixtures("without_locks")
 def test_a_soft_claim_of_a_process_that_was_killed_is_taken_over(tmp_path):
-    code = "import os, sys\nfrom filelock import SoftFileLock\nlock = SoftFileLock(sys.argv[1])\nlock.acquire()\nos._exit(9)"
+    code = "import os, sys\nfrom filelock import SoftFileLease\nlock = SoftFileLease(sys.argv[1])\nlock.acquire()\nos._exit(9)"
     for key in ("a", "b"):
         assert (
             subprocess.run([sys.executable, "-c", code, tmp_path / f"{key}.claim"]).returncode == 9
@@ -93,6 +96,73 @@ def test_a_soft_claim_of_a_process_that_was_killed_is_taken_over(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2 and claims.take("a")
     claims.free_all()  # clears away what nobody took again, too
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def short_lease(monkeypatch):
+    monkeypatch.setattr("pipeline.claims.LEASE_S", 1.0)
+    monkeypatch.setattr("pipeline.claims.RENEW_S", 0.1)
+
+
+def claimed_elsewhere(claim, seconds_ago=0.0):
+    """The claim of a process on another machine, which nobody here can look for."""
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    claim.write_text("filelock/2\npid=4711\nhost=elsewhere\nmode=lease\ntoken=a\nduration=1.0\n")
+    os.utime(claim, (time.time() - seconds_ago,) * 2)
+
+
+@pytest.mark.parametrize("without_locks", [errno.ENOLCK], indirect=True)
+@pytest.mark.usefixtures("without_locks", "short_lease")
+@pytest.mark.parametrize("seconds_ago", [0, 3600, -3600])
+def test_a_soft_claim_of_another_machine_lapses_when_it_is_not_renewed_whatever_its_clock(
+    seconds_ago, tmp_path
+):
+    """It is watched for as long as a claim holds, also where its time lies in the past or to come."""
+    said = []
+    claims, began = Claims(tmp_path, said.append), time.monotonic()
+    claimed_elsewhere(tmp_path / "a.claim", seconds_ago)
+    while not claims.take("a"):
+        assert time.monotonic() < began + 60
+        time.sleep(0.05)
+    assert time.monotonic() - began >= 1.0
+    assert len(said) == 2 and "a.claim: taken over from process 4711 on elsewhere" in said[1]
+    claims.free_all()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("without_locks", [errno.ENOLCK], indirect=True)
+@pytest.mark.usefixtures("without_locks", "short_lease")
+def test_a_soft_claim_that_is_renewed_is_kept_however_long_the_work_takes(tmp_path):
+    ours, others = Claims(tmp_path), Claims(tmp_path)
+    assert ours.take("a")
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        assert not others.take("a")
+        time.sleep(0.05)
+    ours.free("a")
+    assert others.take("a")
+    others.free_all()
+
+
+@pytest.mark.parametrize("without_locks", [errno.ENOLCK], indirect=True)
+@pytest.mark.usefixtures("without_locks", "short_lease")
+def test_a_run_with_other_settings_that_died_on_another_machine_is_forgotten_and_one_that_lives_is_not(
+    tmp_path,
+):
+    claims = tmp_path / "out" / "parts" / "claims"
+    claim, said = claims / "run.0123456789ab.00000000.claim", []
+    claimed_elsewhere(claim)
+    ours = Claims(claims, said.append)
+    with pytest.raises(OtherSettings):  # young, so it may live
+        enter(ours, {"a": 1})
+    claimed_elsewhere(claim, seconds_ago=3600)
+    threading.Timer(0.3, os.utime, (claim, (1.0, 1.0))).start()  # its clock is wrong, but it lives
+    with pytest.raises(OtherSettings):
+        enter(ours, {"a": 1})
+    enter(ours, {"a": 1})  # it has died
+    assert not claim.exists() and sum("waiting for a sign of it" in line for line in said) == 2
+    ours.free_all()
+    assert not list(claims.iterdir())
 
 
 @pytest.mark.usefixtures("without_locks")
@@ -105,7 +175,7 @@ def test_who_waits_for_a_soft_claim_does_the_recording_when_it_is_free(
     key = next((tmp_path / "alone" / "parts").glob("*.zip")).stem
     claims = tmp_path / "out" / "parts" / "claims"
     claims.mkdir(parents=True)
-    other = SoftFileLock(claims / f"{key}.claim", thread_local=False)
+    other = SoftFileLease(claims / f"{key}.claim", lease_duration=LEASE_S, thread_local=False)
     other.acquire()
     threading.Timer(0.5, other.release).start()
     assert run(tmp_path / "in", tmp_path / "out")["status"].tolist() == ["ok"]
@@ -156,7 +226,6 @@ def test_a_cell_that_a_spreadsheet_would_run_is_a_text_in_every_csv_and_itself_i
     events, effort = (
         pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in ("events", "effort")
     )
-    result = run_pipeline_single_audio(tmp_path / "in" / names[0], ToyModel())
     to_csv(events, tmp_path / "more" / "all.csv")
     to_darwin_core(
         events,

@@ -334,8 +334,9 @@ def test_a_recording_that_never_ends_is_failed_after_its_time_and_the_others_are
     }
     assert (
         "not done within 0.5 s; see whether it and its disk can be read" in effort["reason"][BAD]
-        and effort["reason"][BAD] in capsys.readouterr().out
+        and effort["reason"][BAD] in (said := capsys.readouterr().out)
     )
+    assert ("could not be stopped" in said) == (wait is hangs_in_the_system)
     if wait is loops:
         assert not [thread for thread in threading.enumerate() if thread.name == "recording"]
     free.set()

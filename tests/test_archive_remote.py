@@ -1,6 +1,8 @@
 """Recordings in a bucket behind a real S3 protocol and on a web server: the same tables, and no key writes where it should not."""
 import errno
 import functools
+import shutil
+import signal
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import pipeline.fetching
 from pipeline import run_multi_file_pipeline, shelf
 from pipeline.__main__ import main
-from pipeline.fetching import OutOfRoom, bring
+from pipeline.fetching import Crowded, OutOfRoom, bring
 from pipeline.sources import find_recordings
 from pipeline.tables import TABLES
 from tests.s3_server import s3_server
@@ -203,4 +205,44 @@ def test_a_temporary_folder_without_room_stops_the_run(web, tmp_path, monkeypatc
     monkeypatch.setattr(pipeline.fetching, "file_system", lambda where, options: (Full(), where))
     with pytest.raises(OutOfRoom, match="no room for http.*let TMPDIR name a folder with more"):
         run(web[0], tmp_path / "out")
+    monkeypatch.setattr(pipeline.fetching, "new_folder", Full().get_file)  # no room for a folder, even
+    with pytest.raises(OutOfRoom, match="no room for http.*let TMPDIR name a folder with more"):
+        run(web[0], tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.zip"))
+
+
+def test_room_that_an_earlier_recording_takes_is_waited_for(web, monkeypatch):
+    """Of two large recordings the second is fetched when the first is done with; where somebody else's files take the room, that is said at once."""
+    first, second = [source for source in find_recordings(web[0]) if source.size > 0][:2]
+    usage, held = shutil.disk_usage, []
+    monkeypatch.setattr(pipeline.fetching.shutil, "disk_usage", lambda path: usage(path)._replace(free=first.size if not held else 0))
+    held.append(bring(first))
+    threading.Timer(0.3, lambda: held.pop().let_go()).start()
+    bring(second).let_go()
+    assert not held
+    monkeypatch.setattr(pipeline.fetching.shutil, "disk_usage", lambda path: usage(path)._replace(free=0))
+    with pytest.raises(Crowded, match="has room for 0 MB; let TMPDIR"):
+        bring(second)
+    monkeypatch.setattr(pipeline.fetching, "_check_room", lambda source, folder: None)
+    with pytest.raises(OutOfRoom, match="free disk space"):
+        bring(second)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(web, tmp_path, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    class Silent:
+        def get_file(self, *args, **kwargs):
+            asked.set()
+            answer.wait(60)
+
+    found = find_recordings(web[0])
+    monkeypatch.setattr("pipeline.multi.find_recordings", lambda where: found)
+    monkeypatch.setattr(pipeline.fetching, "file_system", lambda where, options: (Silent(), where))
+    threading.Thread(target=lambda: asked.wait(60) and signal.raise_signal(signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(web[0], tmp_path / "out")
+    assert not answer.is_set()
+    answer.set()
+    assert not list((tmp_path / "out").rglob("*.lock"))

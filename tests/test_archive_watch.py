@@ -19,6 +19,8 @@ import pipeline.ripening
 import pipeline.watch
 from pipeline import run_multi_file_pipeline
 from pipeline.archive import Archive
+from pipeline.drafts import RUN_AGAIN
+from pipeline.fetching import Crowded, OutOfRoom
 from pipeline.ripening import PATIENCE, Ripening, is_whole, told_bytes
 from pipeline.sources import Source, list_recordings
 from pipeline.tables import TABLES
@@ -27,7 +29,7 @@ from pipeline.worker import NoWorkers
 from tests.toy_model import ToyModel
 from tests.toy_sound import noise, scene, write
 
-FIRST, SECOND, THIRD = (f"6872.2207160{k}0000.wav" for k in range(3))
+FIRST, SECOND, THIRD, FOURTH = (f"6872.2207160{k}0000.wav" for k in range(4))
 
 
 def half_written(path, seconds, of_s):
@@ -120,6 +122,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(pipeline.watch, "LIST_S", 0.05)
     monkeypatch.setattr(pipeline.engine, "PAUSE_S", 0.02)
     monkeypatch.setattr(pipeline.ripening, "PATIENCE", 1e6)
+    monkeypatch.setattr(pipeline.watch, "PASSED_S", 0.0)
 
 
 def ctrl_c_now():
@@ -289,23 +292,24 @@ def test_a_header_that_never_comes_true_is_partial_and_says_why(tmp_path, monkey
 def test_a_full_disk_and_a_part_that_is_taken_away_are_waited_for(tmp_path, monkeypatch, capsys):
     source, out = tmp_path / "in", tmp_path / "out"
     write(source / FIRST, scene(6, 8000, 1), 8000, "PCM_16")
-    replace_, full = os.replace, [True]
+    replace_, full, refused = os.replace, [True], []
 
     def disk(a, b):
         if full[0]:
+            refused.append(b)
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace_(a, b)
 
     monkeypatch.setattr(os, "replace", disk)
 
     def meanwhile(effort):
-        time.sleep(1.5)
+        wait_until(lambda: len(refused) >= 3)
         assert effort() == {}
         full[0] = False
         wait_until(lambda: effort() == {FIRST: "ok"})
-        full[0] = True
+        full[0], before = True, len(refused)
         write(source / SECOND, scene(6, 8000, 2), 8000, "PCM_16")
-        time.sleep(1.0)
+        wait_until(lambda: len(refused) >= before + 3)
         full[0] = False
         wait_until(lambda: effort() == {FIRST: "ok", SECOND: "ok"})
         next((out / "parts").glob("*.zip")).unlink()
@@ -314,7 +318,49 @@ def test_a_full_disk_and_a_part_that_is_taken_away_are_waited_for(tmp_path, monk
 
     watched(source, out, meanwhile)
     said = capsys.readouterr().out
-    assert "No space left on device" in said and "trying again" in said and said.count("trying again") < 6
+    assert "No space left on device" in said and "trying again" in said and said.count("trying again") <= 3
+    assert_as_if_undisturbed(source, out)
+
+
+@pytest.mark.usefixtures("ctrl_c", "quick")
+@pytest.mark.parametrize("kind", [OutOfRoom, Crowded])  # while it is fetched, or before
+def test_a_temporary_folder_without_room_is_waited_for_and_nothing_is_done_twice(kind, tmp_path, monkeypatch, capsys):
+    """It is full when the watch begins, and again when two more come: that is said once each time. Ctrl-C ends it cleanly."""
+    source, out, full, asked, done = tmp_path / "in", tmp_path / "out", [True], [], []
+    write(source / FIRST, scene(6, 8000, 1), 8000, "PCM_16")
+    bring, single = pipeline.parts.bring, pipeline.parts.run_pipeline_single_audio
+
+    def brought(recording, *args, **kwargs):
+        asked.append(recording.name)
+        if full[0]:
+            raise kind(f"/tmp: no room for {recording.where} (1 MB); free disk space{RUN_AGAIN}")
+        return bring(recording, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.parts, "bring", brought)
+    monkeypatch.setattr(pipeline.parts, "run_pipeline_single_audio", lambda recording, *a, **k: done.append(recording.name) or single(recording, *a, **k))
+
+    def meanwhile(effort):
+        wait_until(lambda: len(asked) >= 3)
+        assert effort() == {} and not done
+        full[0] = False
+        wait_until(lambda: effort() == {FIRST: "ok"})
+        full[0] = True
+        for k, name in enumerate((SECOND, THIRD)):
+            write(source / name, scene(6, 8000, 2 + k), 8000, "PCM_16")
+        wait_until(lambda: min(asked.count(SECOND), asked.count(THIRD)) >= 2)
+        full[0] = False
+        wait_until(lambda: len(effort()) == 3)
+        full[0] = True
+        write(source / FOURTH, scene(6, 8000, 4), 8000, "PCM_16")
+        wait_until(lambda: FOURTH in asked)
+
+    summary = watched(source, out, meanwhile)
+    said = [line for line in capsys.readouterr().out.splitlines() if "no room" in line]
+    assert summary["recording"].tolist() == sorted(done) == [FIRST, SECOND, THIRD] and (summary["status"] == "ok").all()
+    assert len(said) <= 3 and all(line.endswith(" (1 MB); free disk space; trying again") for line in said)
+    assert FIRST in said[0] and (SECOND in said[1] or THIRD in said[1])
+    monkeypatch.undo()
+    (source / FOURTH).unlink()
     assert_as_if_undisturbed(source, out)
 
 

@@ -1,6 +1,7 @@
 """The bench of the limits makes what it says, and the soak sees what is wrong with tables."""
 
 import random
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,13 @@ import pandas as pd
 import pytest
 import soundfile
 
-from bench.limits import CASES, make
-from bench.soak import RATE_HZ, Looker, Recorder
+from bench.limits import CASES, WAYS, make, spoil
+from bench.recorder import RATE_HZ, Recorder
+from bench.soak import Looker
+from pipeline import run_multi_file_pipeline
 from pipeline.ripening import is_whole
+from tests.toy_model import ToyModel
+from tests.toy_sound import noise
 
 
 def test_cases_are_written_in_their_sizes_and_the_full_ones_are_ten_times_as_large(tmp_path):
@@ -30,6 +35,23 @@ def test_cases_are_written_in_their_sizes_and_the_full_ones_are_ten_times_as_lar
     } >= {12 * 3600}
 
 
+def test_bad_input_is_spoilt_in_every_way_and_has_the_status_that_its_folder_tells(tmp_path):
+    sound = (noise(1, 8000) * 3000).astype(np.int16)
+    folder = make(tmp_path / "in", sound, 2 * len(WAYS), 2, 1, 8000)
+    spoil(folder)
+    summary = run_multi_file_pipeline(
+        folder, tmp_path / "out", ToyModel(), workers=1, progress=False
+    )
+    statuses = [
+        (name.rpartition("/")[0] or "ok", status)
+        for name, status in zip(summary["recording"], summary["status"])
+    ]
+    assert len(statuses) == 2 * len(WAYS) and all(told == status for told, status in statuses)
+    assert Counter(status for _, status in statuses) == Counter(WAYS.values()) + Counter(
+        ok=len(WAYS)
+    )
+
+
 @pytest.mark.parametrize(
     "action",
     [action for action in Recorder.ACTIONS if action not in ("no sound", "empty", "again")],
@@ -37,7 +59,7 @@ def test_cases_are_written_in_their_sizes_and_the_full_ones_are_ten_times_as_lar
 def test_whatever_a_recorder_does_leaves_whole_recordings_of_known_length(
     action, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bench.soak.SETTLE_S", 0.01)
+    monkeypatch.setattr("bench.recorder.STALL_S", 0.02)
     (tmp_path / "in").mkdir()
     recorder = Recorder(tmp_path / "in", 3)
     for _ in range(3):
