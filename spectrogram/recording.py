@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from spectrogram.dating import timeline
-from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Header, header_of
+from spectrogram.header import Header, beyond_limits, header_of
 from spectrogram.logs import read_log
 from spectrogram.metadata import own_word
 from spectrogram.names import parse_name, zone
@@ -173,8 +173,8 @@ class Recording:
         return header
 
     def _check_limits(self) -> None:
-        if not (LOWEST_RATE_HZ <= self.sample_rate_hz <= HIGHEST_RATE_HZ and 0 < self.channels <= MOST_CHANNELS):
-            raise BadRecording(f"{self.path}: its header says {self.sample_rate_hz} Hz and {self.channels} channels, which no recorder has; it is damaged, copy the file again")
+        if fault := beyond_limits(self.sample_rate_hz, self.channels):
+            raise BadRecording(f"{self.path}: {fault}")
         if self.frames <= 0:
             raise BadRecording(f"{self.path}: holds no samples; the recorder was cut off before it wrote the header, or the file is empty")
         if not 0 <= self.channel < self.channels:

@@ -43,7 +43,7 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     declared = struct.unpack(f"{order}I", read(data + 4, 4).ljust(4, b"\0"))[0]
     there, wraps = max(0, size - header.first_byte), True
     long_size = next((_long_size(read(at + 8, 24)) for name, at, _ in chunks if name == "ds64"), None)
-    if container in ("RF64", "BW64") and long_size is not None and (declared == 0xFFFFFFFF or long_size >> 32):
+    if container in ("RF64", "BW64") and long_size is not None and (declared in (0, 0xFFFFFFFF) or long_size >> 32):
         declared, wraps = long_size, False
     if header.frame_bytes == 0:
         return header
