@@ -59,6 +59,11 @@ class Header:
         """Bytes of one frame, all channels; 0 where frames have no fixed size."""
         return BYTES.get(self.subtype, 0) * self.channels
 
+    def keep(self, name: str, body: bytes) -> None:
+        """Note a chunk's body, behind that of another of its name."""
+        name, body = ("id3 ", body) if name == "ID3 " else (name, body[4:] if name == "LIST" else body)  # the kind of list comes first
+        self.chunks[name] = self.chunks.get(name, b"") + body
+
     @property
     def sane(self) -> bool:
         """Whether sound of this rate and so many channels can be processed."""

@@ -49,7 +49,7 @@ class Recording:
     path : file of one of `EXTENSIONS`, in any case.
     channel : which channel, counted from 0.
     start_utc, serial, sensitivity_db : override what the name and the table of hydrophones say.
-    gain : the recorder's setting, where hydrophones are calibrated at several.
+    gain : the recorder's setting, where hydrophones are calibrated at several; default what the file or its log says.
     clock : IANA time zone of the recorder's clock where the name does not say UTC; default `TIMEZONE` of the environment, else UTC.
 
     Attributes
@@ -87,12 +87,13 @@ class Recording:
         for line in self.timeline.notes:
             self.fault(line)
         by_name = parse_name(self.path.name)[1]
-        self.serial, self.folder, self.gain = serial or word.serial or by_name, self.path.absolute().parent.name, gain
+        self.serial, self.folder = serial or word.serial or by_name, self.path.absolute().parent.name
+        self.gain = gain or word.gain or (log.gain if log else None)
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
             known = by_name if serial is None and self.serial not in HYDROPHONE_SENSITIVITY else self.serial
-            calibration = HYDROPHONE_SENSITIVITY.calibration(known, self.start_utc, gain)
+            calibration = HYDROPHONE_SENSITIVITY.calibration(known, self.start_utc, self.gain)
             self.sensitivity_db, self.calibrated = calibration.sensitivity, calibration.known
             if not self.calibrated and log is not None and log.sensitivity_db is not None:
                 self.sensitivity_db, self.calibrated = Sensitivity.of(log.sensitivity_db), True
