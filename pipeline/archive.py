@@ -30,10 +30,10 @@ from pipeline.join import PartChanged, join_parts
 from pipeline.overrides import given_for
 from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
 from pipeline.runs import enter
-from pipeline.sources import Source, own_serial
+from pipeline.sources import Source, own_word_of
 from pipeline.time_limit import limit_of
 from spectrogram import __version__
-from spectrogram.names import parse_name
+from spectrogram.names import in_utc, parse_name
 from spectrogram.recording import NO_SERIAL
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 
@@ -106,13 +106,15 @@ class Archive:
         """A recording with all that decides its tables."""
         given = given_for(self.overrides, source.name)
         start_utc, by_name = parse_name(local_name(source.name), self.clock)
-        start_utc = given.get("start_utc") or start_utc
-        serial = given.get("serial") or own_serial(source) or by_name
+        word = own_word_of(source)
+        own_start = in_utc(word.start, self.clock) if word.start is not None and word.start.tzinfo is None else word.start
+        start_utc = given.get("start_utc") or own_start or start_utc
+        serial, gain = given.get("serial") or word.serial or by_name, given.get("gain") or word.gain
         known = by_name if "serial" not in given and serial not in HYDROPHONE_SENSITIVITY else serial
-        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, given.get("gain"))
+        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, gain)
         if "sensitivity_db" in given:
             sensitivity_db, calibrated = given["sensitivity_db"], True
-        recording = {"start_utc": start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
+        recording = {"start_utc": start_utc, "serial": serial, "gain": gain, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
                      "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
         made = footer(source, recording, self.settings, self.thresholds, self.model)
         return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise,

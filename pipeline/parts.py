@@ -43,7 +43,7 @@ _ONE = threading.Lock()  # a process works on one recording; a second thread may
 class Job:
     """A recording to be done, or a stretch of one, with all that decides its tables.
 
-    recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
+    recording : serial, gain, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
     time_limit_s : how long it may take to fetch it, and then to work on it. remark : a doubt that its effort row tells, whatever is found.
     """
@@ -77,7 +77,8 @@ class Job:
                                         self.given.get("sensitivity_db"), self.clock, self.given.get("gain"))
         recording.folder, ours = self.recording["folder"], self.recording
         told_more = recording.calibrated and (not ours["calibrated"] or not same_time(recording.start_utc, ours["start_utc"]))
-        if "sensitivity_db" in self.given or (recording.serial == ours["serial"] and not told_more):  # else the file tells what its name does not
+        same = (recording.serial, recording.gain) == (ours["serial"], ours["gain"])
+        if "sensitivity_db" in self.given or (same and not told_more):  # else the file tells what its name does not
             recording.sensitivity_db, recording.calibrated = ours["sensitivity_db"], ours["calibrated"]
         return recording
 

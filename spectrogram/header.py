@@ -97,6 +97,17 @@ def read_header(read: Read, size: int) -> Header | None:
 
 def header_of(path: Path) -> Header | None:
     """`read_header` of a file that lies here. OSError where it cannot be read."""
+    return _read_from(path, read_header)
+
+
+def comments_of(path: Path) -> Header | None:
+    """A header of which only the chunks are asked for: a FLAC's end, which takes longer to find, is not looked for."""
+    from spectrogram import flac
+
+    return _read_from(path, lambda read, size: flac.word_only(read) or read_header(read, size))
+
+
+def _read_from(path: Path, reader: Callable[[Read, int], Header | None]) -> Header | None:
     with open(path, "rb") as file:
         size = file.seek(0, 2)
 
@@ -106,7 +117,7 @@ def header_of(path: Path) -> Header | None:
             file.seek(at)
             return file.read(count)
 
-        return read_header(read, size)
+        return reader(read, size)
 
 
 def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool], tail: Callable[[], int], read: Read,
