@@ -281,4 +281,4 @@ def write_raven_of(part: Path | bytes, path: Path) -> None:
     if effort["status"].iloc[0] == "failed":
         path.unlink(missing_ok=True)  # of an earlier, better state of the file
     else:
-        write_raven(raven_table(events, dict(zip(effort["recording"], effort["sample_rate_hz"]))), path)
+        write_raven(raven_table(events, dict(zip(effort["recording"], effort["sample_rate_hz"])), calibrated=effort["calibrated"]), path)

@@ -152,7 +152,7 @@ class Report(Deployment):
         if not len(self.dated):
             if not 0 < len(self.heard) <= MOST_DRAWN:
                 return paragraph("Without start times there is no picture of calls over time.")
-            return picture(plot_call_types(self.events, self.heard, self.labels).figure, "Calls per minute of recording, one recording after another")
+            return picture(plot_call_types(self.events, self.heard, self.labels).figure, "Calls per minute listened to, one recording after another")
         table = presence(self.events, self.effort, self.unit, labels=self.labels, time_zone=self.zone_name)
         return picture(figures.plot_rates(table.astype({"site": "str", "label": "str"}), self.clock), f"Calls per hour of recording in each {self.unit}")
 
