@@ -15,13 +15,14 @@ import numpy as np
 import soundfile
 
 from spectrogram.dating import timeline
+from spectrogram.dropouts import Dropouts
 from spectrogram.header import Header, beyond_limits, header_of
 from spectrogram.logs import read_log
 from spectrogram.metadata import own_word
 from spectrogram.names import parse_name, zone
 from spectrogram.packed import packed_line
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, Sensitivity, checked
-from spectrogram.still import Still, Stretch, merged
+from spectrogram.still import LEAST_S, Still, Stretch, merged
 from spectrogram.stored import opened
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
@@ -101,7 +102,7 @@ class Recording:
                 self.fault(calibration.remark)
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
-        self.still = Still(self.sample_rate_hz)
+        self.still, self.dropouts = Still(self.sample_rate_hz), Dropouts(self.sample_rate_hz)
 
     @property
     def name(self) -> str:
@@ -215,7 +216,7 @@ class Recording:
         """
         self.clipped_samples = self.bad_samples = self.frames_read = 0
         self._lowest, self._highest = np.inf, -np.inf
-        self.still = Still(self.sample_rate_hz)
+        self.still, self.dropouts = Still(self.sample_rate_hz), Dropouts(self.sample_rate_hz)
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
         held: list[np.ndarray] = []
@@ -236,11 +237,11 @@ class Recording:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
                     held = [joined[want:]] if len(joined) > want else []
                     n_held -= want
-                    self.still.add(joined[:want])
+                    self._look_for_silence(joined[:want])
                     yield joined[:want]
         if held:
             rest = np.concatenate(held)
-            self.still.add(rest)
+            self._look_for_silence(rest)
             yield rest
         self._note_what_was_read()
 
@@ -270,6 +271,14 @@ class Recording:
         self.frames_read += len(x)
         return x
 
+    def _look_for_silence(self, x: np.ndarray) -> None:
+        self.still.add(x)
+        self.dropouts.add(x)
+
+    def dropouts_s(self) -> np.ndarray:
+        """(k, 2) start and end in s of dropouts shorter than those among `silences`: not listened to, but no level is left out for them."""
+        return self.dropouts.runs / self.sample_rate_hz
+
     def silences(self) -> np.ndarray:
         """(k, 2) start and end in s of what was not listened to, in order: what header and log tell, and what was found in the samples so far."""
         found = [(start / self.sample_rate_hz, end / self.sample_rate_hz, STILL) for start, end, _ in self.still.runs]
@@ -293,6 +302,9 @@ class Recording:
 
     def _note_what_was_read(self) -> None:
         self._note_silences()
+        if len(short := self.dropouts_s()):
+            self.fault(f"{len(short)} dropouts of less than {LEAST_S:g} s, {np.diff(short).sum():.3g} s of zeros in all, the first at {short[0, 0]:.3f} s: "
+                       "not listened to, levels around them are too low; check the card, or copy the file again")
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN, infinite, or beyond all sense); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:
