@@ -59,14 +59,14 @@ class Dropouts:
 
     def _piece(self, x: np.ndarray, first: int) -> _Piece:
         lead, tail = while_equal(x, 0), while_equal(x[::-1], 0)
-        at = np.arange(-first % self.least, len(x), self.least)
-        values = x[at]
+        values = x[-first % self.least :: self.least]
         magnitude = np.abs(values.astype(np.int64 if x.dtype.kind == "i" else np.float64))
         some = magnitude[magnitude > 0]
-        step = 0 if not len(some) else int(np.gcd.reduce(some)) if x.dtype.kind == "i" else float(some.min())
-        piece = _Piece(first, first + len(x), lead, _value(x, lead), tail, _value(x, len(x) - 1 - tail), [], len(at), len(at) - len(some), magnitude.sum().item(), step)
+        finest = 1 if self._all is not None and self._all.step == 1 else 0  # no finer one is to be looked for
+        step = finest or (0 if not len(some) else int(np.gcd.reduce(some)) if x.dtype.kind == "i" else float(some.min()))
+        piece = _Piece(first, first + len(x), lead, _value(x, lead), tail, _value(x, len(x) - 1 - tail), [], len(values), len(values) - len(some), magnitude.sum().item(), step)
         half, last = self.least // 2, len(x) - 1
-        at = at[values == 0]
+        at = np.flatnonzero(values == 0) * self.least + -first % self.least
         right, left = (np.ones(len(at), bool) for _ in range(2))
         for off in (1, half // 2, half - 1):
             right &= x[np.minimum(at + off, last)] == 0
