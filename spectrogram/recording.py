@@ -159,7 +159,7 @@ class Recording:
                     f.read(1, dtype="int32")
                 by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
-            if header is None or not header.frame_bytes:
+            if header is None or not header.frame_bytes or (header.container == "FLAC" and not header.prefix):
                 raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
         self.unfinished, self.header_agrees, self._read_by = False, True, None
         if header is None or header.subtype is None:

@@ -180,6 +180,22 @@ def test_flipped_bytes_of_a_header_crash_nothing_and_refuse_no_whole_sound(tmp_p
     assert len(refused) <= 8 and set(refused) <= {"f.aiff", "g.flac"}
 
 
+def test_flipped_bytes_of_the_first_frames_of_a_flac_are_a_fault_or_a_refusal_and_never_a_crash(tmp_path):
+    rng, content, refused = np.random.default_rng(8), dict(seeds())["g.flac"], 0
+    for k in range(200):
+        damaged = bytearray(content)
+        for at in rng.integers(80, 200, 2):
+            damaged[at] ^= int(rng.integers(1, 256))
+        (tmp_path / f"{k % 9}.flac").write_bytes(damaged)
+        try:
+            recording = Recording(tmp_path / f"{k % 9}.flac")
+            heard = sum(len(block) for block in recording.blocks())
+            assert heard == recording.frames or any("damaged" in fault or "truncated" in fault for fault in recording.faults)
+        except BadRecording as error:
+            refused += "not audio that can be read" in str(error)
+    assert 0 < refused < 100
+
+
 def test_files_near_and_far_are_read_alike(tmp_path):
     for name, content in [*seeds(), ("half.wav", wav(len(DATA) // 2)), ("none.wav", wav(0)), ("BW.wav", wav(0xFFFFFFFF, ds64(len(DATA)), magic=b"BW64"))]:
         path = tmp_path / f"20220716_021453_{name}"
