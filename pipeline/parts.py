@@ -16,7 +16,7 @@ import os
 import re
 import threading
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from pipeline.drafts import draft
 from pipeline.fetching import Near, OutOfRoom, bring
 from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
-from pipeline.sources import GONE, Source, state_of
+from pipeline.sources import GONE, Source, own_word_of, state_of
 from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
 from pipeline.time_limit import TookTooLong, within
@@ -85,14 +85,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Part:
-    """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
-    Of a stretch: what was made of it."""
+    """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length;
+    own: what a remote one turned out to say of itself (serial, gain, start_utc), which nobody knew before. Of a stretch: what was made of it."""
 
     key: str
     data: bytes = field(repr=False)
     failed: str = ""
     faults: tuple[str, ...] = ()
     sound_s: float = 0.0
+    own: dict = field(default_factory=dict)
 
 
 def part_key(name: str) -> str:
@@ -138,6 +139,30 @@ def finish(job: Job, brought, model) -> Part:
 
 def make_part(job: Job, near: Near, model) -> Part:
     """Process a recording that lies here; a fault is what its part says, never an exception."""
+    if not job.source.remote:
+        return _made_of(job, near, model)
+    own = told_by(own_word_of(near.path))
+    serial = job.given.get("serial") or own.get("serial") or job.recording["serial"]
+    job = replace(job, recording=job.recording | {"recorder": serial or job.recording["recorder"]})
+    return replace(_made_of(job, near, model), own=own)
+
+
+def told_by(word) -> dict:
+    """What of a file's own word (`spectrogram.metadata.OwnWord`) decides who recorded and how it is calibrated, as JSON holds it."""
+    told = {"serial": word.serial, "gain": word.gain, "start_utc": word.start and word.start.isoformat()}
+    return {key: value for key, value in told.items() if value}
+
+
+def stamped(data: bytes, made: dict) -> bytes:
+    """A part with another footer; what its own says of a failure stays."""
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        said = json.loads(archive.comment)
+        archive.comment = json.dumps(made | {key: said[key] for key in ("failed", "lasting") if key in said}, sort_keys=True, default=str).encode()
+    return buffer.getvalue()
+
+
+def _made_of(job: Job, near: Near, model) -> Part:
     try:
         job.source.name.encode("utf-8")
         state = state_of(near.path)

@@ -65,10 +65,9 @@ class Source:
         return not self.remote and state_of(Path(self.where))[1] == GONE
 
 
-def own_word_of(source: Source) -> OwnWord:
-    """What a recording which lies here says of itself; nothing for a remote one, whose worker will read it."""
-    path = Path(source.where)
-    if source.remote or not path.is_file():
+def own_word_of(path: Path) -> OwnWord:
+    """What a recording which lies here says of itself."""
+    if not path.is_file():
         return OwnWord()
     try:
         return within(LOOK_AT_MOST_S, lambda: own_word(comments_of(path)))
