@@ -23,7 +23,6 @@ from pipeline.presence import call_rates, hour_of_day, presence
 from pipeline.report_events import clearest, event_cards, most_doubtful
 from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, short, span, table_html
 from pipeline.report_tables import ROOT, VESSEL, Deployment
-from pipeline.tables import TABLES
 
 ROWS = 12  # of a table; what is more is counted
 MOST_DRAWN = 2000  # recordings without a start time, one after another

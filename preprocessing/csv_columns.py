@@ -49,6 +49,7 @@ UNITS = {
 }
 ONLY_WITH_A_UNIT = {"min", "max", "length"}  # "min_hz" is a frequency, "min" alone anything
 IN_KHZ = {"bottom_freq", "top_freq"}  # of warbleR, which has no other unit
+OVER_THE_EDGE = 1.1  # of half the sampling rate: boxes are drawn up to the edge of the picture
 MOST_KHZ = 500.0  # half of the highest rate that there is
 LEAST_TOP_HZ = 20.0  # a bound above that is 20 at most is in kHz, or of a whale that few tables name in kHz
 
@@ -197,7 +198,7 @@ def bounds_hz(
     """(rows,) float64 each: low and high bounds in Hz, NaN where blank or where there is no such
     column.
 
-    Bounds in kHz by the name of their column are Hz after all where one of them lies far beyond
+    Bounds in kHz by the name of their column are Hz after all where one of them lies beyond
     what the recording can hold; a note says so.
 
     Parameters
@@ -219,7 +220,7 @@ def bounds_hz(
     if not in_khz:
         return values[0], values[1]
     largest = np.fmax(*[values[k] if k in in_khz else nothing for k in (0, 1)])
-    most_khz = np.fmin(2e-3 * nyquist_hz, MOST_KHZ)
+    most_khz = np.fmin(OVER_THE_EDGE * 1e-3 * nyquist_hz, MOST_KHZ)
     too_high, names = largest > most_khz, [table.columns[columns[k].place] for k in in_khz]
     called = " and ".join(map(repr, names))
     if too_high.any():

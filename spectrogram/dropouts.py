@@ -1,9 +1,10 @@
 """Short dropouts: runs of zeros too short for `still`, that begin or end with a jump.
 
-A recorder that loses a buffer writes zeros in its place, 0.5 ms or more of them. Found while the blocks of a recording pass: each
-run of so many samples holds one of every so-many-th sample, and only around zeros among these is looked. Quiet sound has runs of
-zeros too, without a jump; in sound of which a quarter of the samples is zero nothing is told. `preprocessing.quality` looks
-closer, and also finds dropouts that hold another value.
+A recorder that loses a buffer writes zeros in its place, 0.5 ms or more of them. Found while the
+blocks of a recording pass: a run of n samples holds one of every nth sample of the recording, and
+only around zeros among these is looked. Quiet sound has runs of zeros too, without a jump; in sound
+of which a quarter of the samples is zero nothing is told. `preprocessing.quality` looks closer, and
+also finds dropouts that hold another value.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ MOST_RUNS = 20_000
 
 @dataclass
 class _Piece:
-    """What of a stretch of samples [first, last) has to be known: zeros at its two ends, the values beside them (None: all are
-    zero), runs within (start, end, jump), and sums over every so-many-th sample."""
+    """What of a stretch of samples [first, last) has to be known: zeros at its two ends, the values
+    beside them (None: all are zero), runs within (start, end, jump), and sums over every nth
+    sample."""
 
     first: int
     last: int
@@ -43,7 +45,8 @@ class _Piece:
 
 
 class Dropouts:
-    """`add` blocks in order, then ask. The result does not depend on how the sound is cut; `state` and `append` as of `Still`."""
+    """`add` blocks in order, then ask. The result does not depend on how the sound is cut; `state`
+    and `append` as of `Still`."""
 
     def __init__(self, rate_hz: float, first: int = 0):
         self.rate_hz = rate_hz
@@ -62,9 +65,29 @@ class Dropouts:
         values = x[-first % self.least :: self.least]
         magnitude = np.abs(values.astype(np.int64 if x.dtype.kind == "i" else np.float64))
         some = magnitude[magnitude > 0]
-        finest = 1 if self._all is not None and self._all.step == 1 else 0  # no finer one is to be looked for
-        step = finest or (0 if not len(some) else int(np.gcd.reduce(some)) if x.dtype.kind == "i" else float(some.min()))
-        piece = _Piece(first, first + len(x), lead, _value(x, lead), tail, _value(x, len(x) - 1 - tail), [], len(values), len(values) - len(some), magnitude.sum().item(), step)
+        finest = (
+            1 if self._all is not None and self._all.step == 1 else 0
+        )  # no finer one is to be looked for
+        step = finest or (
+            0
+            if not len(some)
+            else int(np.gcd.reduce(some))
+            if x.dtype.kind == "i"
+            else float(some.min())
+        )
+        piece = _Piece(
+            first,
+            first + len(x),
+            lead,
+            _value(x, lead),
+            tail,
+            _value(x, len(x) - 1 - tail),
+            [],
+            len(values),
+            len(values) - len(some),
+            magnitude.sum().item(),
+            step,
+        )
         half, last = self.least // 2, len(x) - 1
         at = np.flatnonzero(values == 0) * self.least + -first % self.least
         right, left = (np.ones(len(at), bool) for _ in range(2))
@@ -74,9 +97,18 @@ class Dropouts:
         done = lead
         for place in at[right | left]:
             if lead <= place < len(x) - tail and place >= done:
-                start, done = place - while_equal(x[done:place][::-1], 0), place + while_equal(x[place:], 0)
+                start, done = (
+                    place - while_equal(x[done:place][::-1], 0),
+                    place + while_equal(x[place:], 0),
+                )
                 if done - start >= self.least:
-                    piece.runs.append((int(first + start), int(first + done), max(abs(x[start - 1].item()), abs(x[done].item()))))
+                    piece.runs.append(
+                        (
+                            int(first + start),
+                            int(first + done),
+                            max(abs(x[start - 1].item()), abs(x[done].item())),
+                        )
+                    )
         return piece
 
     def _join(self, b: _Piece) -> None:
@@ -87,20 +119,41 @@ class Dropouts:
         runs, start, end = a.runs, a.last - a.tail, b.first + b.lead
         if not a.silent and not b.silent and end - start >= self.least:
             runs = [*runs, (start, end, max(abs(a.before_tail), abs(b.after_lead)))]
-        step = float(np.gcd(int(a.step), int(b.step))) if a.step >= 1 or b.step >= 1 else min(filter(None, (a.step, b.step)), default=0)
-        self._all = _Piece(a.first, b.last, a.lead + b.lead * a.silent, b.after_lead if a.silent else a.after_lead, b.tail + a.tail * b.silent,
-                           a.before_tail if b.silent else b.before_tail, [*runs, *b.runs][:MOST_RUNS], a.sampled + b.sampled, a.zeros + b.zeros, a.magnitude + b.magnitude, step)
+        step = (
+            float(np.gcd(int(a.step), int(b.step)))
+            if a.step >= 1 or b.step >= 1
+            else min(filter(None, (a.step, b.step)), default=0)
+        )
+        self._all = _Piece(
+            a.first,
+            b.last,
+            a.lead + b.lead * a.silent,
+            b.after_lead if a.silent else a.after_lead,
+            b.tail + a.tail * b.silent,
+            a.before_tail if b.silent else b.before_tail,
+            [*runs, *b.runs][:MOST_RUNS],
+            a.sampled + b.sampled,
+            a.zeros + b.zeros,
+            a.magnitude + b.magnitude,
+            step,
+        )
 
     @property
     def runs(self) -> np.ndarray:
-        """(k, 2) start and end, in samples of the recording, of the dropouts shorter than those that `Still` finds."""
+        """(k, 2) start and end, in samples of the recording, of the dropouts shorter than those
+        that `Still` finds."""
         of = self._all
         if of is None or of.silent:
             return np.empty((0, 2))
-        ends = [(of.first, of.first + of.lead, abs(of.after_lead))] * (of.lead >= self.least), [(of.last - of.tail, of.last, abs(of.before_tail))] * (of.tail >= self.least)
+        ends = (
+            [(of.first, of.first + of.lead, abs(of.after_lead))] * (of.lead >= self.least),
+            [(of.last - of.tail, of.last, abs(of.before_tail))] * (of.tail >= self.least),
+        )
         runs = np.array([*ends[0], *of.runs, *ends[1]], float).reshape(-1, 3)
         length = runs[:, 1] - runs[:, 0]
-        sharp = runs[:, 2] >= max(JUMP_STEPS * of.step, JUMP_SHARE * of.magnitude / max(of.sampled - of.zeros, 1))
+        sharp = runs[:, 2] >= max(
+            JUMP_STEPS * of.step, JUMP_SHARE * of.magnitude / max(of.sampled - of.zeros, 1)
+        )
         lost = length[sharp | (length >= self.long)].sum() / self.least
         quiet = of.zeros - lost > QUIET * (of.sampled - lost)
         return np.empty((0, 2)) if quiet else runs[sharp & (length < self.long), :2]
