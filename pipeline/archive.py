@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -28,12 +29,12 @@ from pipeline.fetching import OutOfRoom, local_name
 from pipeline.fingerprint import code_hash, footer, what_changed
 from pipeline.join import PartChanged, join_parts
 from pipeline.overrides import given_for
-from pipeline.parts import Job, Part, part_key, printable, read_footer, write_part, write_raven_of
+from pipeline.parts import Job, Part, part_key, printable, read_footer, stamped, told_by, write_part, write_raven_of
 from pipeline.runs import enter
-from pipeline.sources import Source, own_serial
+from pipeline.sources import Source, own_word_of
 from pipeline.time_limit import limit_of
 from spectrogram import __version__
-from spectrogram.names import parse_name
+from spectrogram.names import in_utc, parse_name
 from spectrogram.recording import NO_SERIAL
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 
@@ -102,21 +103,33 @@ class Archive:
 
     # -------------------------------------------------------------------------------------------- what is to do
 
-    def job(self, source: Source) -> Job:
-        """A recording with all that decides its tables."""
+    def job(self, source: Source, own: dict | None = None) -> Job:
+        """A recording with all that decides its tables. `own` : what it says of itself (`parts.told_by`); none: a remote one is not asked,
+        its worker will be."""
+        if own is None:
+            own = {} if source.remote else told_by(own_word_of(Path(source.where)))
         given = given_for(self.overrides, source.name)
         start_utc, by_name = parse_name(local_name(source.name), self.clock)
-        start_utc = given.get("start_utc") or start_utc
-        serial = given.get("serial") or own_serial(source) or by_name
+        own_start = datetime.fromisoformat(own["start_utc"]) if "start_utc" in own else None
+        if own_start is not None and own_start.tzinfo is None:
+            own_start = in_utc(own_start, self.clock)
+        start_utc = given.get("start_utc") or own_start or start_utc
+        serial, gain = given.get("serial") or own.get("serial") or by_name, given.get("gain") or own.get("gain")
         known = by_name if "serial" not in given and serial not in HYDROPHONE_SENSITIVITY else serial
-        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, given.get("gain"))
+        sensitivity_db, calibrated = HYDROPHONE_SENSITIVITY.get(known, start_utc, gain)
         if "sensitivity_db" in given:
             sensitivity_db, calibrated = given["sensitivity_db"], True
-        recording = {"start_utc": start_utc, "serial": serial, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
+        recording = {"start_utc": start_utc, "serial": serial, "gain": gain, "sensitivity_db": sensitivity_db, "calibrated": calibrated,
                      "folder": source.folder, "recorder": serial or source.folder or NO_SERIAL}
-        made = footer(source, recording, self.settings, self.thresholds, self.model)
+        made = footer(source, recording, self.settings, self.thresholds, self.model) | ({"own": own} if source.remote and own else {})
         return Job(source, part_key(source.name), self.settings["channel"], str(self.clock), given, recording, self.thresholds, self.settings["level_row_s"], made, denoise=self.denoise,
                    time_limit_s=limit_of(source.size, self.time_limit_s))
+
+    def told(self, job: Job, found: dict) -> Job:
+        """A remote job with what its part's footer tells that the recording, in this state, says of itself."""
+        state = (job.source.size, job.source.changed)
+        same = job.source.remote and "own" in found and (found.get("input_size"), found.get("input_changed")) == state
+        return replace(job, made=self.job(job.source, found["own"]).made) if same else job
 
     def part(self, job: Job) -> Path:
         return part_file(self.folder, job.key)
@@ -136,7 +149,7 @@ class Archive:
         if self.again and job.key not in self._redone:
             return False
         found = read_footer(self.part(job)) if found is None else found
-        return found.get("fingerprint") == job.fingerprint and (found.get("lasting", True) or job.key in self._redone)
+        return found.get("fingerprint") == self.told(job, found).fingerprint and (found.get("lasting", True) or job.key in self._redone)
 
     def to_do(self, jobs: list[Job]) -> list[Job]:
         """Those that are not done; says what is done anew and why, which failed before, and which of earlier runs are not among them.
@@ -155,8 +168,9 @@ class Archive:
                 self.raven_if_missing(job)
                 continue
             todo.append(job)
-            if found and not self.again and found.get("fingerprint") != job.fingerprint:
-                anew[what_changed(found, job.made)] += 1
+            made = self.told(job, found).made
+            if found and not self.again and found.get("fingerprint") != made["fingerprint"]:
+                anew[what_changed(found, made)] += 1
         self.earlier.check(jobs)
         for why, times in anew.items():
             self.say(f"{times} recordings are done anew: {why} changed since they were done")
@@ -235,6 +249,8 @@ class Archive:
                 self.say(f"{printable(job.source.where)}: {fault}")
         if self.raven or part.failed:
             write_raven_of(part.data, self.raven_file(job))
+        if part.own:
+            part = replace(part, data=stamped(part.data, self.job(job.source, part.own).made))
         write_part(part, self.part(job))
         for path in self.stretches_of(job.key):
             path.unlink(missing_ok=True)
@@ -258,6 +274,7 @@ class Archive:
                 self.say(f"{times - SAY_AT_MOST} more recordings, named in {self.folder / 'effort.parquet'}: {fault}")
         self.said.clear()
         self._sweep_stretches()
+        jobs = [self.told(job, read_footer(self.part(job))) if job.source.remote else job for job in jobs]
         while not self.claims.take(JOIN):
             time.sleep(LOOK_S)
         try:

@@ -47,8 +47,8 @@ def to_raven(events: pd.DataFrame, effort: pd.DataFrame, path: str | Path, recor
     recording = names[0] if recording is None else recording
     if recording not in names:
         raise ValueError(f"{path}: no recording {recording!r} in effort; names are paths below the input folder, such as {', '.join(names[:2])}")
-    path, rate = Path(path), effort.set_index("recording")["sample_rate_hz"]
-    write_raven(raven_table(events[events["recording"] == recording], {recording: int(rate[recording])}), path)
+    path, of = Path(path), effort.set_index("recording").loc[recording]
+    write_raven(raven_table(events[events["recording"] == recording], {recording: int(of["sample_rate_hz"])}, calibrated=of.get("calibrated")), path)
     return path
 
 
@@ -76,7 +76,7 @@ def to_raven_sequence(events: pd.DataFrame, effort: pd.DataFrame, path: str | Pa
     begins_s = files["duration_s"].cumsum() - files["duration_s"]
     where = dict(zip(files["recording"], files["recording"] if audio is None else [str(Path(audio) / name) for name in files["recording"]]))
     mine = events[events["recording"].isin(files["recording"])]
-    table = raven_table(mine, dict(zip(files["recording"], files["sample_rate_hz"])), dict(zip(files["recording"], begins_s)))
+    table = raven_table(mine, dict(zip(files["recording"], files["sample_rate_hz"])), dict(zip(files["recording"], begins_s)), files.get("calibrated"))
     table.insert(table.columns.get_loc("Begin File") + 1, "Begin Path", mine["recording"].map(where))  # two folders may hold files of one name
     table = table.sort_values("Begin Time (s)", kind="stable", ignore_index=True).assign(Selection=lambda t: range(1, len(t) + 1))
     stem = re.sub(r"(\.Table\.\d+)?(\.selections)?\.txt$", "", path.name)

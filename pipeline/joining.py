@@ -128,7 +128,8 @@ class Joiner:
         common = {"recording": self.name, "recorder": recording.recorder, "channel": recording.channel, "calibrated": recording.calibrated, "model_id": self.model.model_id}
         begin_s, end_s, start_utc = (list(column) for column in zip(*recording.timeline.stretches(duration_s)))
         silences, worth = recording.silences(), merged(recording.unlistened, duration_s, WORTH_S)
-        silent_s = [float(np.diff(stretch_of(silences, *edges)).sum()) for edges in zip(begin_s, end_s)]
+        unheard = merged([*silences, *recording.dropouts_s()], duration_s)
+        silent_s = [float(np.diff(stretch_of(unheard, *edges)).sum()) for edges in zip(begin_s, end_s)]
         effort = common | {
             "start_utc": start_utc, "end_utc": recording.utc(end_s, begin_s), "duration_s": np.subtract(end_s, begin_s),
             "listened_s": np.subtract(end_s, begin_s) - silent_s, "unlistened": [as_text(stretch_of(worth, *edges)) for edges in zip(begin_s, end_s)],

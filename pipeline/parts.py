@@ -26,7 +26,7 @@ from pipeline.drafts import draft
 from pipeline.fetching import Crowded, Near, OutOfRoom, bring
 from pipeline.progress import shown
 from pipeline.single import run_pipeline_single_audio
-from pipeline.sources import GONE, Source, state_of
+from pipeline.sources import GONE, Source, own_word_of, state_of
 from pipeline.stretches import Stretch, pack_stretch
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, event_types, raven_table, region_types, typed, window_types, write_raven
 from pipeline.time_limit import TookTooLong, within
@@ -43,7 +43,7 @@ _ONE = threading.Lock()  # a process works on one recording; a second thread may
 class Job:
     """A recording to be done, or a stretch of one, with all that decides its tables.
 
-    recording : serial, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
+    recording : serial, gain, recorder, folder, sensitivity_db, calibrated, start_utc as this run's tables of hydrophones and overrides have them; given : the
     overrides. made : the footer of its part. threads : how many work on it. denoise : as for `run_pipeline_single_audio`.
     time_limit_s : how long it may take to fetch it, and then to work on it. remark : a doubt that its effort row tells, whatever is found.
     """
@@ -77,7 +77,8 @@ class Job:
                                         self.given.get("sensitivity_db"), self.clock, self.given.get("gain"))
         recording.folder, ours = self.recording["folder"], self.recording
         told_more = recording.calibrated and (not ours["calibrated"] or not same_time(recording.start_utc, ours["start_utc"]))
-        if "sensitivity_db" in self.given or (recording.serial == ours["serial"] and not told_more):  # else the file tells what its name does not
+        same = (recording.serial, recording.gain) == (ours["serial"], ours["gain"])
+        if "sensitivity_db" in self.given or (same and not told_more):  # else the file tells what its name does not
             recording.sensitivity_db, recording.calibrated = ours["sensitivity_db"], ours["calibrated"]
         return recording
 
@@ -86,8 +87,8 @@ class Job:
 class Part:
     """A recording's tables, packed, and what to tell of it: failed (one line; "" if it was processed), faults of a processed one, its length.
     Of a stretch: what was made of it. postponed : why it was not worked on now (one line; "" if it was), for want of room; unless it
-    failed for that, the run is at its end. stuck : the
-    process that still works on it, though its time is up; 0: none."""
+    failed for that, the run is at its end. stuck : the process that still works on it, though its time is up; 0: none. own : what a
+    remote recording turned out to say of itself (serial, gain, start_utc), which nobody knew before."""
 
     key: str
     data: bytes = field(repr=False)
@@ -96,6 +97,7 @@ class Part:
     sound_s: float = 0.0
     postponed: str = ""
     stuck: int = 0
+    own: dict = field(default_factory=dict)
 
 
 def part_key(name: str) -> str:
@@ -138,6 +140,30 @@ def finish(job: Job, brought, model) -> Part:
 
 def make_part(job: Job, near: Near, model) -> Part:
     """Process a recording that lies here; a fault is what its part says, never an exception."""
+    if not job.source.remote:
+        return _made_of(job, near, model)
+    own = told_by(own_word_of(near.path))
+    serial = job.given.get("serial") or own.get("serial") or job.recording["serial"]
+    job = replace(job, recording=job.recording | {"recorder": serial or job.recording["recorder"]})
+    return replace(_made_of(job, near, model), own=own)
+
+
+def told_by(word) -> dict:
+    """What of a file's own word (`spectrogram.metadata.OwnWord`) decides who recorded and how it is calibrated, as JSON holds it."""
+    told = {"serial": word.serial, "gain": word.gain, "start_utc": word.start and word.start.isoformat()}
+    return {key: value for key, value in told.items() if value}
+
+
+def stamped(data: bytes, made: dict) -> bytes:
+    """A part with another footer; what its own says of a failure stays."""
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        said = json.loads(archive.comment)
+        archive.comment = json.dumps(made | {key: said[key] for key in ("failed", "lasting") if key in said}, sort_keys=True, default=str).encode()
+    return buffer.getvalue()
+
+
+def _made_of(job: Job, near: Near, model) -> Part:
     try:
         job.source.name.encode("utf-8")
         state = state_of(near.path)
@@ -281,4 +307,4 @@ def write_raven_of(part: Path | bytes, path: Path) -> None:
     if effort["status"].iloc[0] == "failed":
         path.unlink(missing_ok=True)  # of an earlier, better state of the file
     else:
-        write_raven(raven_table(events, dict(zip(effort["recording"], effort["sample_rate_hz"]))), path)
+        write_raven(raven_table(events, dict(zip(effort["recording"], effort["sample_rate_hz"])), calibrated=effort["calibrated"]), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.effort import epoch_s
+from pipeline.effort import epoch_s, listened_pieces, utc
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
 
@@ -86,7 +86,7 @@ def plot_effort(effort: pd.DataFrame, ax=None):
 
 
 def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None, bins: int = 40):
-    """Events of each label per minute of sound recorded, over time; grey where nothing was recorded.
+    """Events of each label per minute listened to (muted stretches and dropouts are not), over time; grey where nobody listened.
 
     Times are UTC where every recording has one, else minutes of sound, one recording after another.
     """
@@ -99,7 +99,8 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
         return ax
     begins_s, ends_s, dated = _clock(effort)
     edges = np.linspace(begins_s.min(), ends_s.max(), bins + 1)
-    recorded = np.array([np.clip(np.minimum(ends_s, b) - np.maximum(begins_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
+    _, from_s, to_s = listened_pieces(effort.assign(start_utc=utc(begins_s).to_numpy()))
+    listened = np.array([np.clip(np.minimum(to_s, b) - np.maximum(from_s, a), 0, None).sum() for a, b in zip(edges, edges[1:])]) / 60
     least = 0.01 * (edges[1] - edges[0]) / 60
     at = epoch_s(events["start_utc"]) if dated else events["recording"].map(dict(zip(effort["recording"], begins_s))).astype(float) + events["start_s"]
     x = dates.date2num(pd.to_datetime(edges, unit="s", utc=True)) if dated else edges / 60
@@ -107,19 +108,19 @@ def plot_call_types(events: pd.DataFrame, effort: pd.DataFrame, labels, ax=None,
     for label in labels:
         mine = events["labels"].str.split("+").map(lambda names: label in names).astype(bool) if len(events) else []
         counts = np.histogram(at[mine], edges)[0]
-        rate = np.divide(counts, recorded, out=np.zeros(bins), where=recorded > least)
+        rate = np.divide(counts, listened, out=np.zeros(bins), where=listened > least)
         ax.bar(x[:-1], rate, width=np.diff(x), bottom=bottom, align="edge", color=COLOURS.get(label), edgecolor="#444444", linewidth=0.3, label=label)
         bottom += rate
-    for a, b, minutes in zip(x, x[1:], recorded):
+    for a, b, minutes in zip(x, x[1:], listened):
         if minutes <= least:
             ax.axvspan(a, b, color="#e8e8e8", linewidth=0, zorder=0)
     if dated:
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    ax.set(xlabel="time (UTC)" if dated else "minutes of sound, one recording after another", ylabel="events per recorded minute", xlim=(x[0], x[-1]), ylim=(0, max(1.0, 1.05 * bottom.max())))
+    ax.set(xlabel="time (UTC)" if dated else "minutes of sound, one recording after another", ylabel="events per minute listened to", xlim=(x[0], x[-1]), ylim=(0, max(1.0, 1.05 * bottom.max())))
     ax.legend(ncols=5, frameon=False, loc="upper right", bbox_to_anchor=(1, 1.16), fontsize=8)
-    ax.set_title("Call types over time (grey: not recorded)", loc="left", fontsize=10)
+    ax.set_title("Call types over time (grey: not listened to)", loc="left", fontsize=10)
     return ax
 
 

@@ -23,7 +23,6 @@ from pipeline.presence import call_rates, hour_of_day, presence
 from pipeline.report_events import clearest, event_cards, most_doubtful
 from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, short, span, table_html
 from pipeline.report_tables import ROOT, VESSEL, Deployment
-from pipeline.tables import TABLES
 
 ROWS = 12  # of a table; what is more is counted
 MOST_DRAWN = 2000  # recordings without a start time, one after another
@@ -152,7 +151,7 @@ class Report(Deployment):
         if not len(self.dated):
             if not 0 < len(self.heard) <= MOST_DRAWN:
                 return paragraph("Without start times there is no picture of calls over time.")
-            return picture(plot_call_types(self.events, self.heard, self.labels).figure, "Calls per minute of recording, one recording after another")
+            return picture(plot_call_types(self.events, self.heard, self.labels).figure, "Calls per minute listened to, one recording after another")
         table = presence(self.events, self.effort, self.unit, labels=self.labels, time_zone=self.zone_name)
         return picture(figures.plot_rates(table.astype({"site": "str", "label": "str"}), self.clock), f"Calls per hour of recording in each {self.unit}")
 

@@ -45,7 +45,7 @@ class PipelineResult:
 
     def raven(self) -> pd.DataFrame:
         """The events as a Raven selection table."""
-        return raven_table(self.events, dict.fromkeys(self.events["recording"], self.recording.sample_rate_hz))
+        return raven_table(self.events, dict.fromkeys(self.events["recording"], self.recording.sample_rate_hz), calibrated=self.recording.calibrated)
 
     def plot(self, start_s: float = 0.0, end_s: float | None = None, ax=None):
         """A calibrated spectrogram of a passage with the events' boxes and names on it."""

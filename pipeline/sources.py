@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from pipeline.progress import say
 from pipeline.time_limit import LOOK_AT_MOST_S, within
 from spectrogram.addresses import file_system, is_remote, one_line, parted, storage_options, untold
-from spectrogram.header import header_of
-from spectrogram.metadata import own_word
+from spectrogram.header import comments_of
+from spectrogram.metadata import OwnWord, own_word
 from spectrogram.packed import packed_beside, packed_line
 from spectrogram.recording import EXTENSIONS
 from spectrogram.stores import files_below, look_at, name_below, without_query
@@ -65,14 +65,14 @@ class Source:
         return not self.remote and state_of(Path(self.where))[1] == GONE
 
 
-def own_serial(source: Source) -> str | None:
-    """The serial that a recording which lies here tells of itself; None for a remote one, whose worker will read it, and for a FLAC, which tells none."""
-    if source.remote or source.where.lower().endswith(".flac") or not Path(source.where).is_file():
-        return None
+def own_word_of(path: Path) -> OwnWord:
+    """What a recording which lies here says of itself."""
+    if not path.is_file():
+        return OwnWord()
     try:
-        return within(LOOK_AT_MOST_S, lambda: own_word(header_of(Path(source.where))).serial)
+        return within(LOOK_AT_MOST_S, lambda: own_word(comments_of(path)))
     except Exception:  # whoever opens it will say so
-        return None
+        return OwnWord()
 
 
 def find_recordings(where: str | Path) -> list[Source]:

@@ -24,6 +24,7 @@ from pipeline.making import Made, chunks_around, generator_of, make
 from pipeline.pool import HelpingPool
 from pipeline.result import PipelineResult
 from spectrogram.chunks import CHUNK_S, Chunk
+from spectrogram.dropouts import Dropouts
 from spectrogram.generator import SpectrogramGenerator, coarse_mean
 from spectrogram.levels import Seconds
 from spectrogram.memory import keep_freed_memory
@@ -83,11 +84,12 @@ class Counting(Recording):
         for name, value in zip(self.COUNTS, values):
             setattr(self, name, value)
 
-    def read_on(self, counts: list, still: list) -> None:
-        """As if the next stretch had been read, with these counts and still samples in it."""
+    def read_on(self, counts: list, still: list, dropouts: list | None) -> None:
+        """As if the next stretch had been read, with these counts, still samples and dropouts in it."""
         before = self.counts if self.begun else [0, 0, 0, np.inf, -np.inf]
         self.counts = [join(pair) for join, pair in zip((sum, sum, sum, min, max), zip(before, counts))]
         self.still.append(still)
+        self.dropouts.append(dropouts)
         self.begun = True
 
     def read_all(self) -> None:
@@ -118,7 +120,7 @@ class Counting(Recording):
         """As `Recording.raw_blocks`, from the chunk `_begin` on, chunk by chunk; a file that breaks off raises."""
         size, stretch = CHUNK_S * self.sample_rate_hz, self._stretch
         self.counts = [0, 0, 0, np.inf, -np.inf]
-        self.still = Still(self.sample_rate_hz, stretch.first * size)
+        self.still, self.dropouts = (kind(self.sample_rate_hz, stretch.first * size) for kind in (Still, Dropouts))
         with self.opened() as file:
             file.seek(self._begin * size)
             for index in count(self._begin):
@@ -128,7 +130,7 @@ class Counting(Recording):
                 before = self.counts
                 block = self._checked_samples(data)
                 if stretch.first <= index < stretch.last:
-                    self.still.add(block)
+                    self._look_for_silence(block)
                 else:
                     self.counts = before
                 yield block
@@ -153,7 +155,7 @@ def pack_stretch(stretch: Stretch, opened: Callable[[type], Counting], model, th
                 with archive.open(f"{index:06d}/{name}.npy", "w") as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
         archive.comment = json.dumps({"fingerprint": fingerprint, "stretch": asdict(stretch), "counts": recording.counts,
-                                      "still": recording.still.state}).encode()
+                                      "still": recording.still.state, "dropouts": recording.dropouts.state}).encode()
     size = CHUNK_S * recording.sample_rate_hz
     if recording.frames_read != min(stretch.last * size, recording.frames) - stretch.first * size:
         raise CannotJoin(f"{recording.path}: breaks off")
@@ -206,7 +208,7 @@ class Rejoined:
     def push(self, path: Path) -> None:
         """The next stretch's file."""
         footer = stretch_footer(path)
-        self.recording.read_on(footer["counts"], footer["still"])
+        self.recording.read_on(footer["counts"], footer["still"], footer["dropouts"])
         with one_thread_per_call():
             for made in read_stretch(path):
                 self.joiner.push(made)

@@ -130,13 +130,14 @@ def csv_text(frame: pd.DataFrame, **kwargs) -> str:
     return defused(frame).to_csv(index=False, lineterminator="\n", **kwargs)
 
 
-def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None) -> pd.DataFrame:
+def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s: dict[str, float] | None = None, calibrated=None) -> pd.DataFrame:
     """Events as a Raven selection table.
 
     Parameters
     ----------
     sample_rates_hz : recording -> rate: Raven refuses a table with a frequency above Nyquist.
     offsets_s : recording -> where it begins in a sound list opened as one sequence; none for a single file.
+    calibrated : whether the recordings are, a bool or one for each: for the name of the levels' column where there is no event.
 
     Returns
     -------
@@ -158,16 +159,20 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "Label": events["labels"],
         "Diphonic": events["diphonic"],
         "SNR (dB)": events["snr_db"].round(1),
-        _level_name(events): events["level_db"].round(1),
+        _level_name(events, calibrated): events["level_db"].round(1),
     })
     if "calibrated" in events:
         table["Calibrated"] = events["calibrated"].astype(bool)
     return pd.concat([table, scores], axis=1)
 
 
-def _level_name(events: pd.DataFrame) -> str:
+def _level_name(events: pd.DataFrame, calibrated=None) -> str:
     """Name of Raven's column of levels, which says where they are not calibrated."""
-    calibrated = events["calibrated"].astype(bool) if "calibrated" in events else pd.Series(True, events.index)
+    if len(events):
+        calibrated = events["calibrated"] if "calibrated" in events else True
+    elif calibrated is None:
+        calibrated = [True, False]  # nobody knows
+    calibrated = np.atleast_1d(np.asarray(calibrated, bool))
     if calibrated.all():
         return "Level (dB re 1 uPa)"
     return "Level (dB re 1 uPa where calibrated)" if calibrated.any() else f"Level (dB re full scale, {UNKNOWN_DB:g} assumed)"

@@ -12,9 +12,9 @@ import pandas as pd
 
 from preprocessing.csv_columns import (
     FOLDER,
+    bounds_hz,
     check_units,
     columns_of,
-    hertz,
     seconds,
     values_or_nan,
 )
@@ -107,6 +107,7 @@ def csv_places(
         if channel_place is None
         else np.nan_to_num(table.numbers(channel_place))
     )
+    low_hz, high_hz = bounds_hz(table, at["low"], at["high"], rate_hz / 2, notes)
     rows = pd.DataFrame(
         {
             "row": np.arange(len(table)),
@@ -114,8 +115,8 @@ def csv_places(
             "channel": channel,
             "start_s": start_s,
             "end_s": np.fmin(end_s, length_s),
-            "low_hz": hertz(table, at["low"]),
-            "high_hz": hertz(table, at["high"]),
+            "low_hz": low_hz,
+            "high_hz": high_hz,
         }
     )
     spoken_for = {

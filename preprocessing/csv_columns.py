@@ -49,6 +49,9 @@ UNITS = {
 }
 ONLY_WITH_A_UNIT = {"min", "max", "length"}  # "min_hz" is a frequency, "min" alone anything
 IN_KHZ = {"bottom_freq", "top_freq"}  # of warbleR, which has no other unit
+OVER_THE_EDGE = 1.1  # of half the sampling rate: boxes are drawn up to the edge of the picture
+MOST_KHZ = 500.0  # half of the highest rate that there is
+LEAST_TOP_HZ = 20.0  # a bound above that is 20 at most is in kHz, or of a whale that few tables name in kHz
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def column_of(table: TextTable, what: str) -> Column | None:
         for text in spellings(column):
             base, _, unit = text.rpartition("_")
             if text in names and text not in ONLY_WITH_A_UNIT:
-                unit = units["khz"] if text in IN_KHZ and _warbler(table, column) else None
+                unit = units["khz"] if text in IN_KHZ else None
                 found.append((names.index(text), Column(place, unit)))
                 break
             if base in names and unit in units:
@@ -118,22 +121,6 @@ def columns_of(table: TextTable) -> dict[str, Column | None]:
                 None,
             )  # Kaleidoscope's OFFSET beside DURATION: from where on
     return at
-
-
-def _warbler(table: TextTable, column: str) -> bool:
-    """True in a selection table of warbleR.
-
-    Raises
-    ------
-    BadAnnotation
-        for its name of a bound in a table that is none: nobody says whether it is in Hz.
-    """
-    if {"selec", "sound_files"} & {key(name) for name in table.columns}:
-        return True
-    raise BadAnnotation(
-        f"{table.path}: column {column!r} is in kHz in warbleR, but this is no table of it; call "
-        "it low_hz or low_khz (high_hz or high_khz), as it is meant"
-    )
 
 
 def seconds(table: TextTable, column: Column, rate_hz: np.ndarray) -> np.ndarray:
@@ -200,10 +187,63 @@ def check_units(table: TextTable, columns: list[Column | None]) -> None:
         )
 
 
-def hertz(table: TextTable, column: Column | None) -> np.ndarray:
-    """(rows,) float64: a column of frequencies in Hz, NaN where blank or where there is no such
-    column."""
-    if column is None:
-        return np.full(len(table), np.nan)
-    values = table.numbers(column.place)
-    return values if column.unit in (None, 1.0) else values * column.unit
+def bounds_hz(
+    table: TextTable,
+    low: Column | None,
+    high: Column | None,
+    nyquist_hz: np.ndarray,
+    notes: list[str],
+    strict: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) float64 each: low and high bounds in Hz, NaN where blank or where there is no such
+    column.
+
+    Bounds in kHz by the name of their column are Hz after all where one of them lies beyond
+    what the recording can hold; a note says so.
+
+    Parameters
+    ----------
+    nyquist_hz : (rows,) half the sampling rate of each row's recording, NaN where it is not known.
+    notes : what the reader should be told is added. strict : a cell that is no number is an error,
+        else NaN.
+
+    Raises
+    ------
+    BadAnnotation
+        naming the line, for cells that are no numbers, for bounds of which some can only be Hz and
+        some only kHz, and for warbleR's names (in kHz there) in a table that may be in Hz.
+    """
+    columns, nothing = (low, high), np.full(len(table), np.nan)
+    read = table.numbers if strict else lambda place: values_or_nan(table, Column(place, None))
+    values = [nothing if column is None else read(column.place) for column in columns]
+    in_khz = [k for k, column in enumerate(columns) if column is not None and column.unit == 1e3]
+    if not in_khz:
+        return values[0], values[1]
+    largest = np.fmax(*[values[k] if k in in_khz else nothing for k in (0, 1)])
+    most_khz = np.fmin(OVER_THE_EDGE * 1e-3 * nyquist_hz, MOST_KHZ)
+    too_high, names = largest > most_khz, [table.columns[columns[k].place] for k in in_khz]
+    called = " and ".join(map(repr, names))
+    if too_high.any():
+        row = int(np.argmax(too_high))
+        why = f"{largest[row]:g}, which as kHz is beyond what {'its recording' if nyquist_hz[row] > 0 else 'any recording'} holds"
+        as_khz = np.flatnonzero((largest > 0) & (largest < LEAST_TOP_HZ))
+        if len(as_khz):
+            raise table.broken(
+                row,
+                f"{called} hold {why}, though line {table.lines[as_khz[0]]} says {largest[as_khz[0]]:g}",
+                "give all bounds in one unit, as low_hz and high_hz or low_khz and high_khz",
+            )
+        notes.append(
+            f"{table.path}: {called} read as Hz, not kHz, for line {table.lines[row]} says {why}; "
+            "call them low_hz and high_hz, or correct the line"
+        )
+        return values[0], values[1]
+    if not {"selec", "sound_files"} & {key(name) for name in table.columns}:
+        doubtful = next((name for name in names if set(spellings(name)) & IN_KHZ), None)
+        if doubtful is not None and len(table):
+            raise BadAnnotation(
+                f"{table.path}: column {doubtful!r} is in kHz in warbleR, but this is no table of "
+                "it; call it low_hz or low_khz (high_hz or high_khz), as it is meant"
+            )
+    low_hz, high_hz = (values[k] * (1e3 if k in in_khz else 1.0) for k in (0, 1))
+    return low_hz, high_hz

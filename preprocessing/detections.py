@@ -24,8 +24,8 @@ import pandas as pd
 
 from preprocessing.annotations import read_annotations
 from preprocessing.csv_annotations import NAMES as ANNOTATION_NAMES
-from preprocessing.csv_columns import Column, check_units, columns_of, values_or_nan
-from preprocessing.moments import looks_day_first, utc_times
+from preprocessing.csv_columns import Column, bounds_hz, check_units, columns_of, values_or_nan
+from preprocessing.moments import day_orders, utc_times
 from preprocessing.raven import is_raven
 from preprocessing.recording_columns import recording_column
 from preprocessing.recordings import RecordingIndex
@@ -51,7 +51,7 @@ LONGEST_S = 3600.0  # a detection that lasts longer has its length in another un
 
 
 def read_detections(path, clock: str = "UTC", length_s: float | None = None, verdict_column: str | None = None, verdicts: dict | None = None, serial: str = "", site: str = "",
-                    sheet: str | None = None, day_first: bool = False, recordings=None) -> pd.DataFrame:
+                    sheet: str | None = None, day_first: bool | None = None, recordings=None) -> pd.DataFrame:
     """Read detections into one table.
 
     Parameters
@@ -62,7 +62,7 @@ def read_detections(path, clock: str = "UTC", length_s: float | None = None, ver
     verdict_column, verdicts : where the verdict stands, and own spellings, {"KW": False, "B?": None}, before those of `verdicts.py`.
     serial, site : of the recorder, where no column tells.
     sheet : of a workbook; None: the first that holds detections.
-    day_first : 6/7/2017 is the sixth of July.
+    day_first : whether 6/7/2017 is the sixth of July; None: as other rows tell (23/6/2017), for each file.
     recordings : needed for Raven tables, see `read_annotations`.
 
     Returns
@@ -73,7 +73,7 @@ def read_detections(path, clock: str = "UTC", length_s: float | None = None, ver
     Raises
     ------
     BadAnnotation
-        for a file that cannot be read, holds no column of times or of verdicts, or writes its days first without being told so.
+        for a file that cannot be read, holds no column of times or of verdicts, or writes dates that may be day/month or month/day.
     """
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
     notes, tables = [], []
@@ -142,7 +142,7 @@ def _in_recording(table: TextTable) -> bool:
     return all(number(text) is not None for text in table.texts(start.place)[:20])
 
 
-def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: str | None, day_first: bool, notes: list[str]) -> pd.DataFrame:
+def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: str | None, day_first: bool | None, notes: list[str]) -> pd.DataFrame:
     way, count = _way(table), len(table)
     if way is None:
         raise BadAnnotation(f"{table.path}: no column of start times among {', '.join(table.columns)}; call it start_utc, or give recording and start_s")
@@ -151,8 +151,7 @@ def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: 
         place = table.find(NAMES[column])
         rows[column] = [""] * count if place is None else [text.strip().removesuffix(".0") for text in table.texts(place)]
     at = columns_of(table)
-    for bound in ("low", "high"):
-        rows[f"{bound}_hz"] = values_or_nan(table, at[bound])
+    rows["low_hz"], rows["high_hz"] = bounds_hz(table, at["low"], at["high"], np.full(count, np.nan), notes, strict=False)
     lasts_s = np.full(count, float(length_s)) if length_s is not None else values_or_nan(table, at["duration"])
     if way == "recording":
         check_units(table, [at["start"], at["end"], None if at["end"] is not None else at["duration"]])
@@ -164,8 +163,9 @@ def _rows(table: TextTable, clock: str, length_s: float | None, verdict_column: 
         start, span_s = rows["start_s"], rows["end_s"] - rows["start_s"]
     else:
         rows["recording"], rows["start_s"], rows["end_s"] = "", np.nan, np.nan
-        start = rows["start_utc"] = _moments(table, way, clock, day_first)
-        place = table.find(NAMES["end"])
+        texts, place = _start_texts(table, way), table.find(NAMES["end"])
+        day_first = _days_first(table, [*texts, *([] if place is None else table.texts(place))], day_first, notes)
+        start = rows["start_utc"] = _moments(table, texts, clock, day_first)
         end = pd.Series(pd.NaT, rows.index, dtype=TYPES["end_utc"]) if place is None or length_s is not None else utc_times(table.texts(place), clock, day_first, table.day_zero)
         end = end.where(end.notna(), start + pd.to_timedelta(lasts_s, unit="s"))
         rows["end_utc"] = end.where(end.notna(), start)
@@ -190,19 +190,45 @@ def _verdict_place(table: TextTable, name: str | None) -> int:
     return place
 
 
-def _moments(table: TextTable, way: str, clock: str, day_first: bool) -> pd.Series:
-    if way == "date":
-        days, times = (table.texts(table.find(NAMES[what])) for what in ("date", "time"))
-        texts = [_day_and_time(day.strip(), time.strip()) for day, time in zip(days, times)]
-    else:
-        texts = table.texts(table.find(NAMES[way]))
-    if not day_first and looks_day_first(texts):
-        raise BadAnnotation(f"{table.path}: its days stand before the months; give day_first=True")
+def _start_texts(table: TextTable, way: str) -> list[str]:
+    """When each detection began, as the table writes it."""
+    if way != "date":
+        return table.texts(table.find(NAMES[way]))
+    days, times = (table.texts(table.find(NAMES[what])) for what in ("date", "time"))
+    return [_day_and_time(day.strip(), time.strip()) for day, time in zip(days, times)]
+
+
+def _moments(table: TextTable, texts: list[str], clock: str, day_first: bool) -> pd.Series:
     start = utc_times(texts, clock, day_first, table.day_zero)
     place = table.find(NAMES["milliseconds"])
     parts = values_or_nan(table, None if place is None else Column(place, None))
     whole = (start.dt.microsecond == 0).to_numpy() & (parts >= 0) & (parts < 1000)
     return start + pd.to_timedelta(np.where(whole, parts, 0.0), unit="ms")
+
+
+def _days_first(table: TextTable, texts: list[str], day_first: bool | None, notes: list[str]) -> bool:
+    """Whether days stand before months: as told, else as the rows tell that can be read in one way only.
+
+    Raises
+    ------
+    BadAnnotation
+        where rows contradict each other, or what was told, and where no row tells.
+    """
+    orders = day_orders(texts)
+    only_day, only_month = orders["day_first"] & ~orders["month_first"], orders["month_first"] & ~orders["day_first"]
+    told = {order: (table.lines[int(np.argmax(rows)) % len(table)], texts[int(np.argmax(rows))]) for order, rows in (("day", only_day), ("month", only_month)) if rows.any()}
+    if len(told) == 2:
+        (day_line, day), (month_line, month) = told["day"], told["month"]
+        raise BadAnnotation(f"{table.path}: line {day_line}, {day!r}, has its day before the month, and line {month_line}, {month!r}, behind it; write all dates as 2017-06-23")
+    if day_first is False and "day" in told:
+        raise BadAnnotation(f"{table.path}: its days stand before the months; give day_first=True")
+    both = orders["day_first"] & orders["month_first"]
+    if day_first is None and not told and both.any():
+        row = int(np.argmax(both))
+        raise BadAnnotation(f"{table.path}, line {table.lines[row % len(table)]}: {texts[row]!r} may be day/month or month/day, and no row tells; give day_first=True or day_first=False")
+    if day_first is None and "day" in told and both.any():
+        notes.append(f"{table.path}: dates read as day/month, as line {told['day'][0]} tells ({told['day'][1]!r}); give day_first=False if that line is wrong")
+    return "day" in told if day_first is None else day_first
 
 
 def _day_and_time(day: str, time: str) -> str:

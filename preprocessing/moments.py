@@ -2,7 +2,7 @@
 
 A text with `Z` or an offset (-08:00, +1030, +10, UTC-4) says its zone itself; any other is on the
 clock that the reader is told. Read are ISO 8601, 6/23/2017 14:05:09 (month
-first, unless told), 23-Jun-2017 14:05:09, 20170623_140509 and the recorders' 170623140509, with or
+first, unless told: `day_orders` says whether that has to be asked), 23-Jun-2017 14:05:09, 20170623_140509 and the recorders' 170623140509, with or
 without fractions of a second; and a spreadsheet's day numbers, days since
 1899-12-30 (or the day that the workbook says), which are rounded to the millisecond.
 """
@@ -49,10 +49,13 @@ def utc_times(texts, clock: str | None = "UTC", day_first: bool = False, day_zer
     return out
 
 
-def looks_day_first(texts) -> bool:
-    """True if some text reads as a time only when the day stands first (23/6/2017)."""
+def day_orders(texts) -> pd.DataFrame:
+    """(n, 2) bool, how each text may be read: `day_first` and `month_first`, one of them where it reads as a time only so
+    (23/6/2017), both where it is another day then (6/7/2017), none where the order does not matter."""
     _, local, _ = _parted(texts)
-    return bool((_local_times(local, False).isna() & _local_times(local, True).notna()).any())
+    month_first, day_first = _local_times(local, False), _local_times(local, True)
+    matters = (month_first != day_first) & (month_first.notna() | day_first.notna())
+    return pd.DataFrame({"day_first": matters & day_first.notna(), "month_first": matters & month_first.notna()})
 
 
 def _parted(texts) -> tuple[pd.Series, pd.Series, pd.Series]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from preprocessing.recordings import list_recordings
 from preprocessing.sample_faults import FLAT_SAMPLES, Bits, Runs
-from preprocessing.spectral_faults import Bandwidth, Hum
+from preprocessing.spectral_faults import Bandwidth, Hum, Response
 from preprocessing.start_artefact import Start
 from spectrogram.recording import BadRecording, Recording
 
@@ -47,7 +47,7 @@ def quality_report(recordings, progress: bool = False) -> pd.DataFrame:
     DataFrame:
         recording, path, channel, start_utc, duration_s, sample_rate_hz, stored (as PCM_16)
         bits_used : bits of full scale that the samples resolve (16 of a 24-bit file made of 16); NaN for float samples on no grid
-        peak (0 to 1), rms_db (dB re full scale, without the offset), level_db (dB re 1 µPa), calibrated, dc_offset (of full scale, signed)
+        peak (0 to 1), rms_db (dB re full scale, without the offset), level_db (dB re 1 µPa, through the hydrophone's response where that is known by frequency), calibrated, dc_offset (of full scale, signed)
         clipped_share, clip_level (at which samples are cut off, NaN: none), longest_clipped_ms
         dead : every sample the same, or nearly
         dropouts (how many), dropout_s (in all), dropouts_at_s : the first 100, (start, end) in s
@@ -73,10 +73,12 @@ def quality(recording: Recording) -> dict:
     """
     rate_hz = recording.sample_rate_hz
     runs, bits, hum, band, start = Runs(rate_hz), Bits(), Hum(rate_hz), Bandwidth(rate_hz), Start(rate_hz)
+    curve = getattr(recording.sensitivity_db, "curve", None)
+    response = None if curve is None else Response(rate_hz, curve)
     total = squares = 0.0
     for block in recording.blocks(BLOCK_S):
         total, squares = total + float(block.sum(dtype=np.float64)), squares + float(np.square(block, dtype=np.float64).sum())
-        for part in (runs, bits, hum, band, start):
+        for part in filter(None, (runs, bits, hum, band, start, response)):
             part.add(block)
     runs.finish()
     n = recording.frames_read
@@ -91,7 +93,7 @@ def quality(recording: Recording) -> dict:
     rms_db = 20 * np.log10(rms) if rms > 0 else -np.inf
     row = {"recording": recording.name, "path": str(recording.path), "channel": recording.channel, "start_utc": recording.start_utc,
            "duration_s": recording.frames_read / rate_hz, "sample_rate_hz": rate_hz, "stored": recording.subtype, "bits_used": round(bits.used(), 1),
-           "peak": max(abs(runs.highest), abs(runs.lowest)), "rms_db": rms_db, "level_db": rms_db - recording.sensitivity_db, "calibrated": recording.calibrated,
+           "peak": max(abs(runs.highest), abs(runs.lowest)), "rms_db": rms_db, "level_db": rms_db - recording.sensitivity_db + (response.level_db() if response else 0.0), "calibrated": recording.calibrated,
            "dc_offset": mean, "clipped_share": share, "clip_level": clip_level, "longest_clipped_ms": 1000 * longest / rate_hz, "dead": dead,
            "dropouts": len(dropouts), "dropout_s": float(np.sum(dropouts[:, 1] - dropouts[:, 0])), "dropouts_at_s": dropouts[:DROPOUTS_LISTED].round(4).tolist()}
     artefact_s, sure, what = (np.nan, np.nan, "") if dead else start.found()

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from preprocessing.csv_columns import column_of, hertz
+from preprocessing.csv_columns import bounds_hz, column_of
 from preprocessing.recordings import RecordingIndex
 from preprocessing.sequence import SHORTEST_S, chain_of, pieces, place_named, place_unnamed
 from preprocessing.text_table import BadAnnotation, TextTable, extra_columns, key, tab_separated
@@ -70,7 +70,6 @@ def raven_places(table: TextTable, index: RecordingIndex, notes: list[str]) -> t
     at = {name: table.find((key(column),)) for name, column in COLUMNS.items()}
     begin_s, end_s = table.numbers(at["begin"], needed=True), table.numbers(at["end"], needed=True)
     low, high = (column_of(table, bound) for bound in ("low", "high"))  # DeepSqueak's are in kHz
-    low_hz, high_hz = hertz(table, low), hertz(table, high)
     channel = np.full(len(table), np.nan) if at["channel"] is None else table.numbers(at["channel"])
     names, single = _named(table, at, index), recording_of_table(table.path, index)
     if at["offset"] is None:
@@ -79,6 +78,8 @@ def raven_places(table: TextTable, index: RecordingIndex, notes: list[str]) -> t
         offset_s = table.numbers(at["offset"], needed=True)
         sequence = bool((np.abs(begin_s - offset_s) > SHORTEST_S).any()) or len(set(names or [])) > 1 or _ends_elsewhere(table, at)
         names = names or [single] * len(table)
+    nyquist_hz = np.array([index.sample_rate_hz.get(name, np.nan) for name in names], float) / 2
+    low_hz, high_hz = bounds_hz(table, low, high, nyquist_hz, notes)
     rows = pd.DataFrame({"row": np.arange(len(table)), "recording": pd.Series(names, dtype="str"), "channel": np.where(np.isnan(channel), 0, channel - 1),
                          "start_s": offset_s, "end_s": offset_s + (end_s - begin_s), "low_hz": low_hz, "high_hz": high_hz})
     rows = _cut(table, _one_view(table, at, rows, notes), index, sequence, notes)

@@ -20,7 +20,7 @@ import soundfile
 
 from spectrogram.addresses import file_system, is_remote, one_line, parted, storage_options
 from spectrogram.dating import Timeline, timeline
-from spectrogram.header import HEAD_BYTES, Header, header_of, read_header
+from spectrogram.header import HEAD_BYTES, Header, beyond_limits, header_of, read_header
 from spectrogram.metadata import own_word
 from spectrogram.names import zone
 from spectrogram.recording import EXTENSIONS, NATIVE, BadRecording, reason
@@ -172,8 +172,8 @@ class RemoteSound:
 
     def _take(self, header: Header) -> None:
         """The facts that a header tells."""
-        if not header.sane:
-            raise BadRecording(f"{self.name}: its header says {header.sample_rate_hz} Hz and {header.channels} channels, which no recorder has; it is damaged, upload the file again")
+        if fault := beyond_limits(header.sample_rate_hz, header.channels):
+            raise BadRecording(f"{self.name}: {fault}")
         if not header.frames:
             raise BadRecording(f"{self.name}: holds no samples; the recorder was cut off, leave it out")
         self.sample_rate_hz, self.channels, self.frames, self.subtype = header.sample_rate_hz, header.channels, header.frames, header.subtype

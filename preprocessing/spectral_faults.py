@@ -17,6 +17,8 @@ LINE_SIGMAS = 6.0  # and by so many standard errors of an average of noise
 LONE_DB = 15.0  # the fundamental alone counts from here on: without harmonics it might be a ship
 LEAST_WINDOWS = 5  # 6 s
 
+RESPONSE_WINDOW_S = 0.25
+
 EDGE_WINDOW = 1024  # samples
 EDGE_FRAMES_PER_S = 20
 EDGE_DB = 24.0  # drop from 0.5-0.95 and from 0.8-0.95 to 1.1-1.3 of the edge. Digital filters do that; the sea, and old tapes with 20 dB at most, do not
@@ -76,6 +78,35 @@ class Hum:
             if enough and len(lines) > len(best[1]):
                 best = (mains_hz, lines, float(max(excess_db[line_hz] for line_hz in lines)))
         return best
+
+
+class Response:
+    """By how much a hydrophone's response moves the level of the whole sound: its spectrum, weighed with the curve."""
+
+    def __init__(self, rate_hz: float, curve):
+        """curve : `spectrogram.response.Curve`, the difference from the nominal sensitivity."""
+        self._size = max(16, 2 * round(RESPONSE_WINDOW_S * rate_hz / 2))
+        self._window = np.hanning(self._size + 1)[:-1].astype(np.float32)
+        self._gains = curve.gains(np.fft.rfftfreq(self._size, 1 / rate_hz)[1:])
+        self._held, self._plain, self._weighed = np.empty(0, np.float32), 0.0, 0.0
+
+    def add(self, x: np.ndarray) -> None:
+        self._held = np.concatenate([self._held, x])
+        while len(self._held) >= self._size:
+            self._count(self._held[:self._size])
+            self._held = self._held[self._size // 2:]
+
+    def _count(self, piece: np.ndarray) -> None:
+        from scipy.fft import rfft
+
+        power = np.abs(rfft((piece - piece.mean()) * self._window[:len(piece)], self._size)[1:]) ** 2
+        self._plain, self._weighed = self._plain + float(power.sum()), self._weighed + float(power @ self._gains)
+
+    def level_db(self) -> float:
+        """dB to be added to a level that was told by the nominal sensitivity."""
+        if not self._plain and len(self._held):  # shorter than a window
+            self._count(self._held)
+        return 10 * np.log10(self._weighed / self._plain) if self._plain > 0 else 0.0
 
 
 class Bandwidth:

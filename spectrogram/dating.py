@@ -16,6 +16,7 @@ from spectrogram.metadata import OwnWord
 from spectrogram.names import in_utc, parse_name, utc_times
 
 DIFFERS = timedelta(seconds=60)
+TOLD_PPM, MOST_PPM = 20, 5000  # of a crystal: less is 0.1 s in an hour, more is none
 RESETS = {1970: 60, 1980: 60, 2000: 2}  # the first days of years in which clocks begin that were not set
 IMPOSSIBLE = "cannot be right"  # of a date
 NO_TIME = ("no start time in the file name; times count from the start of the file, name it SERIAL.yymmddHHMMSS or give a table of "
@@ -87,6 +88,8 @@ def timeline(name: str, word: OwnWord, log: Log | None, clock: tzinfo, given: da
     breaks, unlistened, lost = _gaps(log, start, duration_s, rate_hz)
     if own is not None and start is not None and word.stretches:
         breaks = tuple((begin, moment + (start - own)) for begin, moment in word.stretches[1:] if begin < duration_s)
+    if log is not None and (ppm := log.fast_ppm) is not None and TOLD_PPM <= abs(ppm) <= MOST_PPM:
+        notes.append(f"its crystal is some {abs(round(ppm, -1)):.0f} ppm {'fast' if ppm > 0 else 'slow'}, says the log; times late in the file are off by as much")
     if breaks:
         notes.append(f"the recorder paused {len(breaks)} times inside this file; times follow its own list")
     return Timeline(start, source, breaks, unlistened, (*notes, *lost))

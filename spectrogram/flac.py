@@ -9,12 +9,14 @@ from __future__ import annotations
 import struct
 
 from spectrogram.header import Header, Read, _span
+from spectrogram.riff import METADATA, SMALL_BYTES
 
 SUBTYPES = {8: "PCM_S8", 12: "PCM_16", 16: "PCM_16", 20: "PCM_24", 24: "PCM_24", 32: "PCM_32"}
 SIZES = {1: 192, **{n: 576 << (n - 2) for n in range(2, 6)}, **{n: 256 << (n - 8) for n in range(8, 16)}}
 RATES = {1: 88200, 2: 176400, 3: 192000, 4: 8000, 5: 16000, 6: 22050, 7: 24000, 8: 32000, 9: 44100, 10: 48000, 11: 96000}
 BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 SEARCHED_BYTES = (1 << 15, 1 << 20)  # from the end: usual frames, and any
+APPLICATION, COMMENTS = 2, 4  # kinds of blocks
 FIRST_SEARCHED = 1 << 16
 MOST_TRIED = 64
 ENDS = 3  # a frame ends where the next one begins, which may be no frame but samples that look like one
@@ -30,12 +32,12 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     packed = int.from_bytes(info[10:18], "big")
     said = {"rate": packed >> 44, "channels": (packed >> 41 & 7) + 1, "bits": (packed >> 36 & 31) + 1}
     total = packed & (1 << 36) - 1
-    begins = _first_byte(read, start + 4)
+    begins, chunks = _metadata(read, start + 4)
     first, first_at = _first_frame(read, begins, size, said)
     if first is None:  # not a frame of it can be read
-        return Header("FLAC", SUBTYPES.get(said["bits"], "PCM_24"), said["channels"], said["rate"], begins, total, total)
+        return Header("FLAC", SUBTYPES.get(said["bits"], "PCM_24"), said["channels"], said["rate"], begins, total, total, chunks=chunks)
     true = {key: first[key] or said[key] for key in said}
-    header = Header("FLAC", SUBTYPES.get(true["bits"], "PCM_24"), true["channels"], true["rate"], first_at, total, total)
+    header = Header("FLAC", SUBTYPES.get(true["bits"], "PCM_24"), true["channels"], true["rate"], first_at, total, total, chunks=chunks)
     header.notes = [f"the header's {key} ({said[key]}) is not that of the sound; read as {true[key]}" for key in said if said[key] != true[key]]
     frames = _last_sample(read, size, first_at, true, first["block"])
     if frames is not None:
@@ -56,16 +58,29 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     return header
 
 
-def _first_byte(read: Read, at: int) -> int:
-    """Where the blocks of metadata end."""
+def word_only(read: Read) -> Header | None:
+    """A header that holds nothing but what the comments of a FLAC say, without a look for its end; None where the file is none."""
+    head = read(0, 4)
+    return Header("FLAC", None, 0, 0, 0, chunks=_metadata(read, 4)[1]) if head == b"fLaC" else None
+
+
+def _metadata(read: Read, at: int) -> tuple[int, dict[str, bytes]]:
+    """Where the blocks of metadata end, and what is in them: comments, and chunks of the WAV that the FLAC was made of."""
+    told = Header("FLAC", None, 0, 0, 0)
     for _ in range(128):
         raw = read(at, 4)
         if len(raw) < 4 or (raw[0] == 0xFF and raw[1] & 0xFE == 0xF8):
             break
-        at += 4 + int.from_bytes(raw[1:], "big")
+        kind, length = raw[0] & 0x7F, int.from_bytes(raw[1:], "big")
+        if kind == COMMENTS and length <= SMALL_BYTES:
+            told.keep("VORBIS", read(at + 4, length))
+        elif kind == APPLICATION and 12 <= length <= SMALL_BYTES and (body := read(at + 4, length))[:4] == b"riff":
+            if (name := body[4:8].decode("latin-1")) in METADATA:
+                told.keep(name, body[12:12 + int.from_bytes(body[8:12], "little")])
+        at += 4 + length
         if raw[0] & 0x80:
             break
-    return at
+    return at, told.chunks
 
 
 def _first_frame(read: Read, at: int, size: int, said: dict) -> tuple[dict | None, int]:

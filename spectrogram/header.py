@@ -16,11 +16,14 @@ from pathlib import Path
 
 Read = Callable[[int, int], bytes]  # (first byte, how many) -> bytes, fewer at the end of the file
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ, MOST_CHANNELS = 10, 1_000_000, 256
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ, MOST_CHANNELS = 10, 1_000_000, 256  # at 4 MHz a recording would take 2 GB of memory
+NO_RECORDER_HZ = 20_000_000
 BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 NEVER_WRITTEN = frozenset((0, 8, 36, 44))  # the size of a header, without the sound that came later
 STREAM = frozenset(base - less for base in (1 << 31, 1 << 32) for less in (0, 1, 2, 36, 37, 44, 45, 256, 4096))
-COUNTED_TOO = (1, 8, 36, 44)  # bytes of the header that some recorders count as sound, or forget
+ALL_ONES = (1 << 48, 1 << 63, 1 << 64)  # sizes of 64 bits that nobody knew, less what came before the sound
+MOST_BEFORE_SOUND = 1 << 16
+COUNTED_TOO = (1, 8, 24, 36, 44)  # bytes of the header that some recorders count as sound, or forget
 PROBES, PROBE_BYTES = 9, 4096
 HEAD_BYTES = 4096
 
@@ -56,10 +59,25 @@ class Header:
         """Bytes of one frame, all channels; 0 where frames have no fixed size."""
         return BYTES.get(self.subtype, 0) * self.channels
 
+    def keep(self, name: str, body: bytes) -> None:
+        """Note a chunk's body, behind that of another of its name."""
+        name, body = ("id3 ", body) if name == "ID3 " else (name, body[4:] if name == "LIST" else body)  # the kind of list comes first
+        self.chunks[name] = self.chunks.get(name, b"") + body
+
     @property
     def sane(self) -> bool:
-        """Whether a hydrophone's sound can have this rate and so many channels."""
-        return LOWEST_RATE_HZ <= self.sample_rate_hz <= HIGHEST_RATE_HZ and 0 < self.channels <= MOST_CHANNELS
+        """Whether sound of this rate and so many channels can be processed."""
+        return not beyond_limits(self.sample_rate_hz, self.channels)
+
+
+def beyond_limits(rate_hz: int, channels: int) -> str:
+    """What is wrong with a rate and a number of channels, and the mend; "" where they can be processed."""
+    if HIGHEST_RATE_HZ < rate_hz <= NO_RECORDER_HZ and 0 < channels <= MOST_CHANNELS:
+        return (f"sampled at {rate_hz} Hz; at most {HIGHEST_RATE_HZ} Hz fit into the memory of a usual machine, so resample it, "
+                f"e.g. with sox in.wav out.wav rate {HIGHEST_RATE_HZ}")
+    if not (LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ and 0 < channels <= MOST_CHANNELS):
+        return f"its header says {rate_hz} Hz and {channels} channels, which no recorder has; it is damaged, copy the file again"
+    return ""
 
 
 def read_header(read: Read, size: int) -> Header | None:
@@ -79,6 +97,17 @@ def read_header(read: Read, size: int) -> Header | None:
 
 def header_of(path: Path) -> Header | None:
     """`read_header` of a file that lies here. OSError where it cannot be read."""
+    return _read_from(path, read_header)
+
+
+def comments_of(path: Path) -> Header | None:
+    """A header of which only the chunks are asked for: a FLAC's end, which takes longer to find, is not looked for."""
+    from spectrogram import flac
+
+    return _read_from(path, lambda read, size: flac.word_only(read) or read_header(read, size))
+
+
+def _read_from(path: Path, reader: Callable[[Read, int], Header | None]) -> Header | None:
     with open(path, "rb") as file:
         size = file.seek(0, 2)
 
@@ -88,7 +117,7 @@ def header_of(path: Path) -> Header | None:
             file.seek(at)
             return file.read(count)
 
-        return read_header(read, size)
+        return reader(read, size)
 
 
 def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool], tail: Callable[[], int], read: Read,
@@ -117,7 +146,7 @@ def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool
         size += 1 << 32
     end = tail()
     header.frames = header.promised = end // width
-    if wraps and declared in STREAM and declared > end:
+    if declared > end and is_placeholder(declared):
         return
     if declared in NEVER_WRITTEN and declared < end:
         header.unfinished = True
@@ -134,6 +163,11 @@ def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool
     else:
         header.notes.append(f"{_span(header.frames - header.promised, rate_hz)} of sound lie behind the end that the header promises "
                             f"({_span(header.promised, rate_hz)}); they are processed too, check what wrote the file")
+
+
+def is_placeholder(size: int) -> bool:
+    """Whether a size is what programs write that do not know it."""
+    return size in STREAM or any(base - MOST_BEFORE_SOUND <= size <= base for base in ALL_ONES)
 
 
 def _span(frames: int, rate_hz: int) -> str:

@@ -21,13 +21,16 @@ VALUE = re.compile(r'(\w+)="([^"]*)"')
 PLAIN = re.compile(r'\b(SamplingStartTimeUTC|SamplingStopTimeUTC)="([^"]+)"')
 GAP = re.compile(r"Sampling Gap\s+(-?\d+)\s*us at sample\s+(\d+)")
 ZEROS = re.compile(r"added\s+(\d+)\s+zeros", re.IGNORECASE)
+NOMINAL = r'<CFG ID="{}"[^>]*>(?:(?!</CFG>).)*?<FS[^>]*>\s*(\d+)'
+GAIN = re.compile(r'(?i)<GAIN[^>]*>\s*([^<]*?)\s*</GAIN>|\bGain="([^"]+)"')
 SENSITIVITY = re.compile(r'(?i)<[^>]*?(?:sensitivity|end.?to.?end)[^>=]*(?:="|>)\s*(-?\d{2,3}(?:\.\d+)?)\s*(?:db[^"<]*)?["<]')
 
 
 @dataclass(frozen=True)
 class Log:
     """What the log says of a recording: start_utc and stop_utc (whole seconds), gap_s (all gaps together), gaps (sample at which one
-    begins, seconds, samples of zeros that fill it), period_s and samples (by the recorder's clock), sensitivity_db."""
+    begins, seconds, samples of zeros that fill it), period_s and samples (by the recorder's clock), sensitivity_db,
+    nominal_hz (the rate that was set), gain."""
 
     start_utc: datetime | None = None
     stop_utc: datetime | None = None
@@ -36,10 +39,15 @@ class Log:
     period_s: float | None = None
     samples: int | None = None
     sensitivity_db: float | None = None
+    nominal_hz: float | None = None
+    gain: str | None = None
 
-    def rate_hz(self) -> float | None:
-        """Samples for each second of the recorder's clock, where it tells both and lost none."""
-        return self.samples / self.period_s if self.samples and self.period_s and abs(self.gap_s) < GAP_S else None
+    @property
+    def fast_ppm(self) -> float | None:
+        """By how much the recorder's crystal is fast (negative: slow), where its log tells samples and seconds and lost none."""
+        if not (self.samples and self.period_s and self.nominal_hz and abs(self.gap_s) < GAP_S):
+            return None
+        return (self.samples / self.period_s / self.nominal_hz - 1) * 1e6
 
 
 def read_log(path: Path) -> Log | None:
@@ -75,10 +83,13 @@ def parse_log(text: str) -> Log:
         values.setdefault(name, value)
     sensitivity = SENSITIVITY.search(text)
     sensitivity_db = -abs(float(sensitivity.group(1))) if sensitivity else None
+    nominal = next((found for number in sorted(sound) if (found := re.search(NOMINAL.format(number), text, re.DOTALL))), None)
+    gain = GAIN.search(text)
     period_s, samples = _number(values.get("SamplingTimePeriod")), _number(values.get("SampleCount"))
     return Log(_utc(values.get("SamplingStartTimeUTC")), _utc(values.get("SamplingStopTimeUTC")),
                (_number(values.get("CumulativeSamplingGap")) or 0) * 1e-6, tuple(gaps), period_s and period_s * 1e-6,
-               samples and int(samples), sensitivity_db if sensitivity_db is not None and -260 < sensitivity_db < -100 else None)
+               samples and int(samples), sensitivity_db if sensitivity_db is not None and -260 < sensitivity_db < -100 else None,
+               float(nominal.group(1)) if nominal else None, ((gain.group(1) or gain.group(2) or "").strip() or None) if gain else None)
 
 
 def _utc(text: str | None) -> datetime | None:

@@ -1,8 +1,8 @@
 """What a recording's header says of itself: when it began, on which recorder, how much it was slowed, where the recorder paused.
 
-`harp` (x.wav of Scripps' HARP), `guan` (GUANO), `LIST` (AudioMoth's comment ICMT, a creation date ICRD), `wamd` (Wildlife
-Acoustics), `bext` (EBU Tech 3285) and `iXML`. Each reader takes a chunk's bytes and returns what it found; damaged bytes say
-nothing. Times without an offset are the recorder's clock, told as such (no time zone).
+`harp` (x.wav of Scripps' HARP), `guan` (GUANO), comments (`LIST`, Vorbis comments of a FLAC, ID3: that of an AudioMoth, a GUANO
+text, a start or a creation date), `wamd` (Wildlife Acoustics), `bext` (EBU Tech 3285) and `iXML`. Each reader takes a chunk's
+bytes and returns what it found; damaged bytes say nothing. Times without an offset are the recorder's clock, told as such (no time zone).
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+from spectrogram import tags
 from spectrogram.header import Header
 from spectrogram.names import YEARS, ZONES_H
 
@@ -19,15 +20,19 @@ RAW_FILES_AT, RAW_FILE_BYTES = 56, 32
 TICKS_S = 1e-3
 DAMAGED_LIST = "the list of raw files in its header is damaged or not of this sound; after a pause of the recorder its times are not those of the clock"
 AUDIOMOTH = re.compile(r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))? (\d\d)/(\d\d)/(\d{4})(?: \(UTC([+-]\d{1,2}(?::\d\d)?)?\))?")
+AUDIOMOTH_GAIN = re.compile(r"at (\w+(?:-\w+)?) gain\b")
 AUDIOMOTH_ID = re.compile(r"by \w*Moth\w* ([0-9A-F]{16})")
 WAMD_SERIAL, WAMD_START, WAMD_SLOWED = 2, 5, 15
+SERIAL_FIELDS = ("serial", "serialnumber", "deviceserial", "hardwareserial", "recorderserial", "sensoruid")  # sensoruid: Frontier Labs
+START_FIELDS = ("recordingstart", "starttime", "startutc", "timestamp", "datetimeoriginal", "icrd", "date", "tdrc", "creationtime")
 SERIALS = ("Serial", "Serial Number", "Device Serial", "Hardware Serial")
 ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))? ?(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})?$")
 
 
 @dataclass(frozen=True)
 class OwnWord:
-    """What a file says of itself. start : aware (UTC or an offset), or naive: the recorder's clock. said_by : which chunk tells the time.
+    """What a file says of itself. start : aware (UTC or an offset), or naive: the recorder's clock. said_by : which chunk tells the time. gain :
+    the recorder's setting, as it calls it.
 
     true_rate_hz : of sound that was slowed when it was written. stretches : (second of the file, UTC) at which each stretch of
     sound begins where the recorder paused inside the file; empty: it did not.
@@ -36,6 +41,7 @@ class OwnWord:
     start: datetime | None = None
     said_by: str = ""
     serial: str | None = None
+    gain: str | None = None
     true_rate_hz: int | None = None
     stretches: tuple[tuple[float, datetime], ...] = ()
     notes: tuple[str, ...] = ()
@@ -49,7 +55,7 @@ def own_word(header: Header | None) -> OwnWord:
             said = reader(body, header)
             if word.start is None and said.start is not None:
                 word = replace(word, start=said.start, said_by=said.said_by, stretches=said.stretches)
-            word = replace(word, serial=word.serial or said.serial, true_rate_hz=word.true_rate_hz or said.true_rate_hz,
+            word = replace(word, serial=word.serial or said.serial, gain=word.gain or said.gain, true_rate_hz=word.true_rate_hz or said.true_rate_hz,
                            notes=(*word.notes, *said.notes))
     return word
 
@@ -118,26 +124,39 @@ def _guano(body: bytes, header: Header) -> OwnWord:
         if true_rate_hz != header.sample_rate_hz:
             notes = (f"its sound was slowed {slowed:g} times, says the file; read as {true_rate_hz} Hz",)
     serial = next((values[key] for key in SERIALS if values.get(key)), None)
-    return OwnWord(moment(values.get("Timestamp", "")), "GUANO", serial, true_rate_hz, notes=notes)
+    gain = next((text for key, text in values.items() if key.split("|")[-1] == "Gain" and text), None)
+    return OwnWord(moment(values.get("Timestamp", "")), "GUANO", serial, gain, true_rate_hz, notes=notes)
 
 
 def _info(body: bytes, header: Header) -> OwnWord:
     """LIST: the comment that an AudioMoth writes, or a creation date with a time."""
-    fields, at = {}, 0
-    while at + 8 <= len(body):
-        name, length = body[at:at + 4], int.from_bytes(body[at + 4:at + 8], "little")
-        fields.setdefault(name, body[at + 8:at + 8 + length].split(b"\0")[0].decode("utf-8", "replace"))
-        at += 8 + length + length % 2
-    comment = fields.get(b"ICMT", "")
-    serial = AUDIOMOTH_ID.search(comment)
-    serial = serial.group(1) if serial else None
-    if match := AUDIOMOTH.search(comment):
+    return _tagged(tags.info(body), "ICRD", header)
+
+
+def _vorbis(body: bytes, header: Header) -> OwnWord:
+    return _tagged(tags.vorbis(body), "its Vorbis comments", header)
+
+
+def _id3(body: bytes, header: Header) -> OwnWord:
+    return _tagged(tags.id3(body), "its ID3 tag", header)
+
+
+def _tagged(fields: dict[str, str], said_by: str, header: Header) -> OwnWord:
+    """What comments say, whatever holds them: an AudioMoth's, a GUANO text that was taken over whole, or fields of their own."""
+    texts = list(fields.values())
+    guano = next((text for text in texts if text.startswith("GUANO|")), None)
+    word = OwnWord() if guano is None else _guano(guano.encode(), header)
+    serial = next((found.group(1) for text in texts if (found := AUDIOMOTH_ID.search(text))), None) or next((fields[key] for key in SERIAL_FIELDS if fields.get(key)), None)
+    gain = next((found.group(1) for text in texts if (found := AUDIOMOTH_GAIN.search(text))), None) or fields.get("gain")
+    word = replace(word, serial=word.serial or serial, gain=word.gain or gain or None)
+    if word.start is not None:
+        return word
+    if match := next((found for text in texts if (found := AUDIOMOTH.search(text))), None):
         hour, minute, second, fraction, day, month, year, offset = match.groups()
         zone = "Z" if offset is None and "(UTC" in match.group(0) else _padded(offset)
-        start = moment(f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction or 0}{zone}")
-        return OwnWord(start, "the AudioMoth's comment", serial)
-    created = fields.get(b"ICRD", "")
-    return OwnWord(moment(created) if ":" in created else None, "ICRD", serial)
+        return replace(word, start=moment(f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction or 0}{zone}"), said_by="the AudioMoth's comment")
+    told = [moment(fields[key]) for key in START_FIELDS if ":" in fields.get(key, "")] + [_clock(fields.get("date", ""), fields.get("creationtime", ""))]
+    return replace(word, start=next((start for start in told if start is not None), None), said_by=said_by)
 
 
 def _padded(offset: str | None) -> str:
@@ -155,7 +174,7 @@ def _wamd(body: bytes, header: Header) -> OwnWord:
     slowed = _number(fields.get(WAMD_SLOWED))
     true_rate_hz = round(slowed * header.sample_rate_hz) if slowed is not None and 1 < slowed <= 100 else None
     notes = (f"its sound was slowed {slowed:g} times, says the file; read as {true_rate_hz} Hz",) if true_rate_hz else ()
-    return OwnWord(moment(fields.get(WAMD_START, "")), "wamd", fields.get(WAMD_SERIAL) or None, true_rate_hz, notes=notes)
+    return OwnWord(moment(fields.get(WAMD_START, "")), "wamd", fields.get(WAMD_SERIAL) or None, true_rate_hz=true_rate_hz, notes=notes)
 
 
 def _bext(body: bytes, header: Header) -> OwnWord:
@@ -182,4 +201,4 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-READERS = {"harp": _harp, "guan": _guano, "LIST": _info, "wamd": _wamd, "iXML": _ixml, "bext": _bext}
+READERS = {"harp": _harp, "guan": _guano, "LIST": _info, "VORBIS": _vorbis, "wamd": _wamd, "id3 ": _id3, "iXML": _ixml, "bext": _bext}

@@ -1,9 +1,10 @@
 """Start time and recorder's serial from a recording's file name: one rule for all makers.
 
 A name's time is a date (2022-07-16, 20220716, 220716) and a time (02-14-53, 021453, 0214), one behind the other, perhaps with a
-fraction of a second and with what UTC it is: `Z`, an offset (`+1000`, `-03`, `+05:30`) or a zone's letters (`PDT`). Where the name
-does not say, the recorder's clock runs on the given time zone (UTC unless told). What could be read in two ways, or cannot be a
-moment (month 13, an hour that summer time skips), is no time: better none than a wrong one.
+fraction of a second and with what UTC it is: `Z`, an offset (`+1000`, `-03`, `+05:30`, `UTC-3`) or a zone's letters (`PDT`, `pdt`).
+Where the name does not say, the recorder's clock runs on the given time zone (UTC unless told). What could be read in two ways
+(`-0900-10`: an offset, or the end at 9:00:10), or cannot be a moment (month 13, an hour that summer time skips), is no time:
+better none than a wrong one. Digits in the shape of a date are no serial either.
 
 Serials: the digits that a SoundTrap's name begins with, or the first word where it is a maker's (ICLISTENHF1353, S4U09523) or holds
 letters and four digits.
@@ -27,18 +28,25 @@ _SHORT = r"(?<!\d{4}[-_.]\d\d[-_.])(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)"
 _BETWEEN = r"(?:--|__|[-Tt_$ .])"
 _SECONDS = r"(?P<hour>\d\d)(?P<t>[-:_.]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d)"
 _MINUTES = r"(?P<hour>\d\d)(?P<t>[-:]?)(?P<minute>\d\d)(?P<second>)"
-_FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?![\dA-Ya-z]))?"
-_UTC = rf"(?P<utc>_?Z(?![A-Za-z])|[_ ]?(?:UTC|GMT)[+-]\d\d?(?::?\d\d)?(?!\d)|[_ ]?[+-]\d\d:?\d\d(?!\d)|\+\d\d[-_]\d\d(?!\d)" \
-       rf"|[+-]\d\d(?!\d|[-:_.]\d\d[-:_.]\d\d)|[_ ]?(?:{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z]))?(?!\d)"
+_ZONE = rf"(?i:Z|{'|'.join((*ZONES_H, *DOUBTFUL))})(?![A-Za-z])"
+_FRACTION = r"(?:[.,](?P<fraction>\d{1,9})|_(?P<millis>\d{3})(?=" + _ZONE + r"|[^\dA-Za-z]|$))?(?!\d)"
+_NO_SECONDS = r"(?!\d|[-_:.]\d\d(?!\d))"
 FORMS = tuple(re.compile(rf"(?<!\d)(?<!_E){form}") for form in (
-    _WHOLE + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
-    _LONG + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
-    _SHORT + _BETWEEN + "?" + _SECONDS + _FRACTION + _UTC,
-    _WHOLE + _BETWEEN + "?" + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
-    _LONG + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
-    _SHORT + _BETWEEN + _MINUTES + _UTC + r"(?![-_:.]\d\d(?!\d))",
+    _WHOLE + _BETWEEN + "?" + _SECONDS + _FRACTION,
+    _LONG + _BETWEEN + "?" + _SECONDS + _FRACTION,
+    _SHORT + _BETWEEN + "?" + _SECONDS + _FRACTION,
+    _WHOLE + _BETWEEN + "?" + _MINUTES + _NO_SECONDS,
+    _LONG + _BETWEEN + _MINUTES + _NO_SECONDS,
+    _SHORT + _BETWEEN + _MINUTES + _NO_SECONDS,
 ))
-SHORT, WHOLE_TO_THE_MINUTE, TO_THE_MINUTE = FORMS[2], FORMS[3], frozenset(FORMS[3:])
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"), "-") | {0xFF0B: "+"}  # as keyboards and word processors write them
+# What stands behind a time:
+LETTERS = re.compile(rf"(?P<apart>[-_ .(]*)(?P<letters>{_ZONE})(?i:(?<!UTC(?=[_ ]?[-+]\d))(?<!GMT(?=[_ ]?[-+]\d)))")
+OFFSET = re.compile(r"(?i)(?:[-_ .(]*(?:UTC|GMT)[_ ]?|[_ (]*)(?P<sign>[-+])(?P<hours>\d{1,2}?)(?:(?P<colon>[-_:]?)(?P<minutes>\d\d))?(?![\dA-Z])")
+THE_END = re.compile(r"[-_]\d\d([-:_.])\d\d\1\d\d(?!\d)")  # of the recording: 09-05-00
+NO_OFFSET = re.compile(r"(?i)[-_ .(]*(?:UTC|GMT)[_ ]?[-+]\d|[_ (]*(?:\+\d|-\d{4}[A-Z])")  # what cannot be anything else
+MORE_DIGITS = re.compile(r"[-:.+]\d{1,3}(?!\d)")            # behind an offset: it was none
+OF_WHOLE_YEARS, SHORT, WHOLE_TO_THE_MINUTE, TO_THE_MINUTE = frozenset(FORMS[:2]), FORMS[2], FORMS[3], frozenset(FORMS[3:])
 AFTER_SERIAL = re.compile(r"(?:^|[_.])\d{3,}[._]$")
 YEARS = range(1900, 2100)
 SOUNDTRAP = re.compile(r"^(\d{3,})\.\d{12}(?!\d)")
@@ -47,6 +55,7 @@ AMAR = re.compile(r"^(AMAR[^.]*)\.")
 MAKERS = re.compile(r"^((?:ICLISTEN|RB[A-Z]|SB[A-Z]|S4[A-Z]|SM[A-Z\d]|WISPR|AMAR|AURAL|DSG|EAR|MARU|HF)[A-Z]*-?\d+|sg\d{3})(?=[-_. ]|$)")
 WORD = re.compile(r"^(?=[A-Z\d]*[A-Z])(?=(?:[A-Z]*\d){4})([A-Z\d]{5,20})(?=[-_. ]|$)")
 COUNTERS = re.compile(r"^(?:FILE|REC|TRACK|ZOOM|DR|TAKE|PART|SEG|CLIP|CH|CHAN|TASCAM|STE|R|T|WAV|DVT|MIX)[A-Z]*\d+$")  # number files, not recorders
+DAY, SHORT_DAY = re.compile(r"(?:19|20|00|99)\d\d[01]\d[0-3]\d|\d\d[01]\d[0-3]\d\d{6}$"), re.compile(r"\d\d[01]\d[0-3]\d")  # in their shape
 AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})\.WAV$")  # always .WAV, as in 5AFFE5D0.WAV; the archive number 62018001.flac is no time
 
 
@@ -76,29 +85,35 @@ def parse_name(file_name: str, clock: str | tzinfo | None = None) -> tuple[datet
     >>> parse_name("ICLISTENHF1353_20180101T000000.500+1000.wav")
     (datetime.datetime(2017, 12, 31, 14, 0, 0, 500000, tzinfo=datetime.timezone.utc), 'ICLISTENHF1353')
     """
-    stem = Path(file_name).stem
+    stem = Path(file_name).stem.translate(DASHES)
     clock = zone(clock)
     soundtrap = SOUNDTRAP.match(stem)
     at = len(soundtrap.group(1)) + 1 if soundtrap else 0
-    moments = [(match.start(), form, *_wall(match, clock)) for form in FORMS for match in form.finditer(stem, at)]
-    moments = [moment for moment in moments if moment[2] is not None]
-    if moments:
-        date_at, form, wall, known = min(moments, key=lambda moment: moment[0])  # a name may tell its end as well
+    matches = [(match.start(), form, match) for form in FORMS for match in form.finditer(stem, at)]
+    moments = [(start, form, wall, match) for start, form, match in matches if (wall := _wall(match)) is not None]
+    wrong = [(start, form, match) for start, form, match in matches if _wall(match) is None and _looks_dated(match)]
+    first = min(moments, key=lambda moment: moment[0], default=None)  # a name may tell its end as well
+    if first and not any(start < first[0] and form in OF_WHOLE_YEARS and _looks_dated(match, True) for start, form, match in wrong):
+        date_at, form, wall, match = first
         others = [moment[1] for moment in moments if moment[0] == date_at or form in TO_THE_MINUTE]
         if form is SHORT:  # 201012101112: of 2020, or of 2010; behind a serial it is a SoundTrap's
             doubtful = WHOLE_TO_THE_MINUTE in others and not AFTER_SERIAL.search(stem[:date_at])
         else:
             doubtful = form in TO_THE_MINUTE and not TO_THE_MINUTE.issuperset(others)
+        try:
+            known = _said_zone(stem[match.end():], wall, clock)
+        except ValueError:  # `+9999`, `IST`, `-0900-10`
+            doubtful = True
         return None if doubtful else in_utc(wall, known), _serial(stem, date_at, wall)
     if AUDIOMOTH_HEX.match(Path(file_name).name):  # firmware before 1.2: seconds since 1970 in hexadecimal
         start = datetime.fromtimestamp(int(stem, 16), timezone.utc)
         if 2010 <= start.year <= 2030:
             return start, None
-    return None, _serial(stem, len(stem), None)
+    return None, _serial(stem, min((start for start, *_ in wrong), default=len(stem)), None)
 
 
-def _wall(match: re.Match, clock: tzinfo) -> tuple[datetime | None, tzinfo]:
-    """The time that a name's clock shows, without a zone, and the zone that it runs on; None where the digits are no moment."""
+def _wall(match: re.Match) -> datetime | None:
+    """The time that a name's clock shows, without a zone; None where the digits are no moment."""
     part = match.groupdict()
     year = int(part["year"])
     if len(part["year"]) == 2:
@@ -106,23 +121,49 @@ def _wall(match: re.Match, clock: tzinfo) -> tuple[datetime | None, tzinfo]:
     fraction = part.get("fraction") or part.get("millis") or "0"
     try:
         wall = datetime(year, *(int(part[x] or 0) for x in ("month", "day", "hour", "minute", "second")), int(fraction[:6].ljust(6, "0")))
-        return (wall if year in YEARS else None), _said_zone((part["utc"] or "").strip("_ "), wall, clock)
-    except ValueError:  # month 13, hour 25, an offset of a day: digits that are no date
-        return None, clock
+        return wall if year in YEARS else None
+    except ValueError:  # month 13, hour 25: digits that are no date
+        return None
 
 
-def _said_zone(text: str, wall: datetime, clock: tzinfo) -> tzinfo:
-    """The zone that `+1000`, `-03`, `Z` or `PDT` mean; the recorder's where nothing is said. ValueError where they mean none."""
-    if not text or (text not in ("Z", "UTC", "GMT") and text == clock.tzname(wall)):
+def _looks_dated(match: re.Match, surely: bool = False) -> bool:
+    """Whether digits that are no moment were meant as one: 20220230_120000, 99990101_000000."""
+    this_age, day = int(match["year"]) in YEARS, match["month"][0] in "01" and match["day"][0] in "0123"
+    return this_age and day if surely else this_age or day
+
+
+def _said_zone(behind: str, wall: datetime, clock: tzinfo) -> tzinfo:
+    """The zone that what stands behind a time says (`+1000`, `-03`, `Z`, `_PDT`); the recorder's where it says none.
+
+    Raises
+    ------
+    ValueError
+        where it may be an offset or something else, or means none that there is.
+    """
+    if match := LETTERS.match(behind):
+        letters, number = match["letters"].upper(), behind[match.end():match.end() + 1].isdigit()
+        if letters == "Z" and match["apart"] and number:  # a place: Z1
+            return clock
+        if number or (match["letters"].istitle() and letters not in ("Z", "UTC", "GMT")):  # UTC10; Est, where East is called so
+            raise ValueError(behind)
+        if letters not in ("Z", "UTC", "GMT") and letters == clock.tzname(wall):
+            return clock
+        if letters in DOUBTFUL:
+            raise ValueError(behind)
+        return timezone(timedelta(hours={**ZONES_H, "Z": 0}[letters]))
+    if THE_END.match(behind) or not (match := OFFSET.match(behind)):
+        if NO_OFFSET.match(behind):
+            raise ValueError(behind)
         return clock
-    if offset := re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d?)[-_:]?(\d\d)?", text):
-        hours, minutes = int(offset[2]), int(offset[3] or 0)
-        if hours > 14 or minutes % 15 or minutes > 45:
-            raise ValueError(text)
-        return timezone((1 if offset[1] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
-    if text in DOUBTFUL:
-        raise ValueError(text)
-    return timezone(timedelta(hours={**ZONES_H, "Z": 0}[text]))
+    ahead, hours, minutes = match["sign"] == "+", int(match["hours"]), int(match["minutes"] or 0)
+    digits, colon, rest = match["hours"] + (match["minutes"] or ""), match["colon"], behind[match.end():]
+    real = hours <= (14 if ahead else 12) and minutes in (0, 15, 30, 45)
+    if len(digits) == 3 and not colon and not ahead and not real:
+        return clock  # -456: milliseconds, or a number
+    unsure = (len(digits) == 3 and not colon or colon in ("-", "_")) and not ahead  # -330, -09-30
+    if not real or unsure or MORE_DIGITS.match(rest) or (not ahead and len(digits) > 2 and re.match(r"_\d\d(?!\d)", rest)):
+        raise ValueError(behind)
+    return timezone((1 if ahead else -1) * timedelta(hours=hours, minutes=minutes))
 
 
 def in_utc(wall: datetime, clock: tzinfo) -> datetime | None:
@@ -149,15 +190,17 @@ def _serial(stem: str, date_at: int, wall: datetime | None) -> str | None:
 
 
 def _is_date(digits: str, wall: datetime | None) -> bool:
-    """Whether the digits are a day: a whole one, or a short one within a year of the recording (or nothing else tells the time)."""
+    """Whether digits are meant as a day, if an impossible one: a whole one, or a short one within a year of the recording (or
+    nothing else tells the time)."""
+    if len(digits) in (8, 12, 14):
+        return bool(DAY.match(digits))
+    if len(digits) != 6 or not SHORT_DAY.match(digits):
+        return False
+    year = int(digits[:2]) + (2000 if int(digits[:2]) < 70 else 1900)
     try:
-        if len(digits) == 8:
-            return datetime.strptime(digits, "%Y%m%d").year in YEARS
-        if len(digits) == 6:
-            return wall is None or abs(datetime.strptime(digits, "%y%m%d") - wall) < timedelta(days=366)
+        return wall is None or abs(datetime(year, int(digits[2:4]), int(digits[4:])) - wall) < timedelta(days=366)
     except ValueError:
-        pass
-    return False
+        return abs(year - wall.year) <= 1
 
 
 def utc_times(start_utc: datetime | None, offsets_s):

@@ -15,13 +15,14 @@ import numpy as np
 import soundfile
 
 from spectrogram.dating import timeline
-from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Header, header_of
+from spectrogram.dropouts import Dropouts
+from spectrogram.header import Header, beyond_limits, header_of
 from spectrogram.logs import read_log
 from spectrogram.metadata import own_word
 from spectrogram.names import parse_name, zone
 from spectrogram.packed import packed_line
 from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY, Sensitivity, checked
-from spectrogram.still import Still, Stretch, merged
+from spectrogram.still import LEAST_S, Still, Stretch, merged
 from spectrogram.stored import opened
 
 EXTENSIONS = (".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc")
@@ -49,7 +50,7 @@ class Recording:
     path : file of one of `EXTENSIONS`, in any case.
     channel : which channel, counted from 0.
     start_utc, serial, sensitivity_db : override what the name and the table of hydrophones say.
-    gain : the recorder's setting, where hydrophones are calibrated at several.
+    gain : the recorder's setting, where hydrophones are calibrated at several; default what the file or its log says.
     clock : IANA time zone of the recorder's clock where the name does not say UTC; default `TIMEZONE` of the environment, else UTC.
 
     Attributes
@@ -87,12 +88,13 @@ class Recording:
         for line in self.timeline.notes:
             self.fault(line)
         by_name = parse_name(self.path.name)[1]
-        self.serial, self.folder, self.gain = serial or word.serial or by_name, self.path.absolute().parent.name, gain
+        self.serial, self.folder = serial or word.serial or by_name, self.path.absolute().parent.name
+        self.gain = gain or word.gain or (log.gain if log else None)
         if sensitivity_db is not None:
             self.sensitivity_db, self.calibrated = checked(self.serial or self.path.name, sensitivity_db), True
         else:
             known = by_name if serial is None and self.serial not in HYDROPHONE_SENSITIVITY else self.serial
-            calibration = HYDROPHONE_SENSITIVITY.calibration(known, self.start_utc, gain)
+            calibration = HYDROPHONE_SENSITIVITY.calibration(known, self.start_utc, self.gain)
             self.sensitivity_db, self.calibrated = calibration.sensitivity, calibration.known
             if not self.calibrated and log is not None and log.sensitivity_db is not None:
                 self.sensitivity_db, self.calibrated = Sensitivity.of(log.sensitivity_db), True
@@ -100,7 +102,7 @@ class Recording:
                 self.fault(calibration.remark)
         self.clipped_samples = self.bad_samples = 0
         self.frames_read: int | None = None  # None until `blocks` has begun
-        self.still = Still(self.sample_rate_hz)
+        self.still, self.dropouts = Still(self.sample_rate_hz), Dropouts(self.sample_rate_hz)
 
     @property
     def name(self) -> str:
@@ -157,7 +159,7 @@ class Recording:
                     f.read(1, dtype="int32")
                 by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
-            if header is None or not header.frame_bytes:
+            if header is None or not header.frame_bytes or (header.container == "FLAC" and not header.prefix):
                 raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
         self.unfinished, self.header_agrees, self._read_by = False, True, None
         if header is None or header.subtype is None:
@@ -173,8 +175,8 @@ class Recording:
         return header
 
     def _check_limits(self) -> None:
-        if not (LOWEST_RATE_HZ <= self.sample_rate_hz <= HIGHEST_RATE_HZ and 0 < self.channels <= MOST_CHANNELS):
-            raise BadRecording(f"{self.path}: its header says {self.sample_rate_hz} Hz and {self.channels} channels, which no recorder has; it is damaged, copy the file again")
+        if fault := beyond_limits(self.sample_rate_hz, self.channels):
+            raise BadRecording(f"{self.path}: {fault}")
         if self.frames <= 0:
             raise BadRecording(f"{self.path}: holds no samples; the recorder was cut off before it wrote the header, or the file is empty")
         if not 0 <= self.channel < self.channels:
@@ -214,7 +216,7 @@ class Recording:
         """
         self.clipped_samples = self.bad_samples = self.frames_read = 0
         self._lowest, self._highest = np.inf, -np.inf
-        self.still = Still(self.sample_rate_hz)
+        self.still, self.dropouts = Still(self.sample_rate_hz), Dropouts(self.sample_rate_hz)
         want = max(1, round(block_s * self.sample_rate_hz))
         piece = PIECE_FRAMES if self.format == "FLAC" else want
         held: list[np.ndarray] = []
@@ -235,11 +237,11 @@ class Recording:
                     joined = held[0] if len(held) == 1 else np.concatenate(held)
                     held = [joined[want:]] if len(joined) > want else []
                     n_held -= want
-                    self.still.add(joined[:want])
+                    self._look_for_silence(joined[:want])
                     yield joined[:want]
         if held:
             rest = np.concatenate(held)
-            self.still.add(rest)
+            self._look_for_silence(rest)
             yield rest
         self._note_what_was_read()
 
@@ -269,6 +271,14 @@ class Recording:
         self.frames_read += len(x)
         return x
 
+    def _look_for_silence(self, x: np.ndarray) -> None:
+        self.still.add(x)
+        self.dropouts.add(x)
+
+    def dropouts_s(self) -> np.ndarray:
+        """(k, 2) start and end in s of dropouts shorter than those among `silences`: not listened to, but no level is left out for them."""
+        return self.dropouts.runs / self.sample_rate_hz
+
     def silences(self) -> np.ndarray:
         """(k, 2) start and end in s of what was not listened to, in order: what header and log tell, and what was found in the samples so far."""
         found = [(start / self.sample_rate_hz, end / self.sample_rate_hz, STILL) for start, end, _ in self.still.runs]
@@ -292,6 +302,9 @@ class Recording:
 
     def _note_what_was_read(self) -> None:
         self._note_silences()
+        if len(short := self.dropouts_s()):
+            self.fault(f"{len(short)} dropouts of less than {LEAST_S:g} s, {np.diff(short).sum():.3g} s of zeros in all, the first at {short[0, 0]:.3f} s: "
+                       "not listened to, levels around them are too low; check the card, or copy the file again")
         if self.bad_samples:
             self.fault(f"{self.bad_samples} samples are not numbers (NaN, infinite, or beyond all sense); they count as silence")
         if self.frames_read > 1 and self._lowest == self._highest:

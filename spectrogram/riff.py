@@ -15,7 +15,7 @@ MAGIC = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 SUBTYPES = {(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32", (3, 32): "FLOAT", (3, 64): "DOUBLE"}
 EXTENSIBLE = 0xFFFE
 COMPRESSED = frozenset((2, 6, 7, 0x11, 0x31, 0x50, 0x55, 0x64))  # ADPCM, A-law, mu-law, IMA, GSM, MPEG, MP3, G.721: libsndfile's
-METADATA = ("guan", "LIST", "bext", "iXML", "harp", "wamd")
+METADATA = ("guan", "LIST", "bext", "iXML", "harp", "wamd", "id3 ", "ID3 ")
 KNOWN = frozenset((*METADATA, "fmt ", "data", "ds64", "fact", "JUNK", "junk", "FLLR", "PAD ", "id3 ", "ID3 ", "axml", "cue ", "PEAK",
                    "smpl", "inst", "plst", "_PMX", "afsp", "bxml", "chna", "cart", "levl", "link", "umid", "minf", "elm1", "regn"))
 MOST_CHUNKS = 256
@@ -43,7 +43,7 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     declared = struct.unpack(f"{order}I", read(data + 4, 4).ljust(4, b"\0"))[0]
     there, wraps = max(0, size - header.first_byte), True
     long_size = next((_long_size(read(at + 8, 24)) for name, at, _ in chunks if name == "ds64"), None)
-    if container in ("RF64", "BW64") and long_size is not None and (declared == 0xFFFFFFFF or long_size >> 32):
+    if container in ("RF64", "BW64") and long_size is not None and (declared in (0, 0xFFFFFFFF) or long_size >> 32):
         declared, wraps = long_size, False
     if header.frame_bytes == 0:
         return header
@@ -59,8 +59,7 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
         chunks += behind(header.frames * header.frame_bytes) or chunks_behind(read, tail(read, header.first_byte, size, order), size, order)
     for name, at, length in chunks:
         if name in METADATA and 0 < length <= MOST_BYTES.get(name, SMALL_BYTES):
-            body = read(at + 8, length)
-            header.chunks[name] = header.chunks.get(name, b"") + (body[4:] if name == "LIST" else body)  # the kind of list comes first
+            header.keep(name, read(at + 8, length))
     return header
 
 

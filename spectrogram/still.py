@@ -44,10 +44,10 @@ class Still:
             return
         if self._open is None:
             self._open = (self.last, x[0].item())
-        lead = _while_equal(x, self._open[1])
+        lead = while_equal(x, self._open[1])
         if lead < n:
             self._end(self.last + lead)
-            tail = n - _while_equal(x[::-1], x[-1].item())
+            tail = n - while_equal(x[::-1], x[-1].item())
             for start, end in self._inside(x, lead, tail):
                 self._long.append((self.last + start, self.last + end, x[start].item()))
             self._open = (self.last + tail, x[-1].item())
@@ -78,8 +78,8 @@ class Still:
                 continue
             value = x[start]
             before = x[max(done, start - size) : start]
-            start -= _while_equal(before[::-1], value)
-            end = start + _while_equal(x[start:tail], value)
+            start -= while_equal(before[::-1], value)
+            end = start + while_equal(x[start:tail], value)
             done = end
             if end - start >= self.least:
                 found.append((start, end))
@@ -118,7 +118,7 @@ class Still:
         self.last = last
 
 
-def _while_equal(x: np.ndarray, value) -> int:
+def while_equal(x: np.ndarray, value) -> int:
     """How many samples from the first on are `value`; looked at few by few, for most runs are
     short."""
     done, at_once = 0, 32

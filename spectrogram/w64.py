@@ -6,8 +6,10 @@ import struct
 from spectrogram.header import Header, Read, settle
 from spectrogram.riff import MOST_CHUNKS, differ, read_format, search
 
+TAIL_BYTES = 1 << 16
 RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
-TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every name but that of the file
+TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every name but that of the file and of lists
+LIST_TAIL = bytes.fromhex("2f91cf11a5d628db04c10000")
 
 
 def parse(read: Read, size: int, head: bytes) -> Header | None:
@@ -38,7 +40,20 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     there = max(0, size - header.first_byte)
 
     def ends(count: int) -> bool:
-        return 0 <= there - count < 8 or read(header.first_byte + (count + 7) // 8 * 8 + 4, 12) == TAIL
+        return 0 <= there - count < 8 or read(header.first_byte + (count + 7) // 8 * 8 + 4, 12) in (TAIL, LIST_TAIL)
 
-    settle(header, max(0, length - 24), there, ends, lambda: there, read, wraps=False)
+    settle(header, max(0, length - 24), there, ends, lambda: _tail(read, header.first_byte, size), read, wraps=False)
     return header
+
+
+def _tail(read: Read, first: int, size: int) -> int:
+    """Bytes of sound before chunks that reach to the end of the file; all where there are none."""
+    start = max(first, size - TAIL_BYTES)
+    last = read(start, size - start)
+    for place in range(-start % 8, len(last) - 23, 8):
+        at = place
+        while at + 24 <= len(last) and last[at + 4:at + 16] in (TAIL, LIST_TAIL):
+            at += max(24, (struct.unpack("<Q", last[at + 16:at + 24])[0] + 7) // 8 * 8)
+        if at > place and abs(at - len(last)) < 8:
+            return start + place - first
+    return size - first

@@ -327,6 +327,31 @@ def test_recordings_known_by_their_names_are_found_under_any_column(tmp_path):
     assert read_annotations(path, HOUR)["recording"].tolist() == HOUR["recording"].tolist()
 
 
+@pytest.mark.parametrize("header, row, rate_hz, bounds", [
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,1,2,2500,7000,w", None, (2500, 7000)),
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,1,2,0,7000,w", None, (0, 7000)),
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,1,2,50,300,w", 2000, (50, 300)),
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,1,2,50,300,w", None, (50_000, 300_000)),
+    ("sound.files,selec,start,end,bottom.freq,top.freq,label", "{},1,1,2,50,49.5,w".replace("50,", "2.5,"), 96000, (2500, 49_500)),  # drawn over the edge
+    ("file,start,end,low_khz,high_khz,label", "{},1,2,60,80,w", 96000, (60, 80)), ("file,start,end,low_khz,high_khz,label", "{},1,2,60,80,w", 192000, (60_000, 80_000)),
+    ("file,start,end,bottom.freq,top.freq,label", "{},1,2,2500,7000,w", None, (2500, 7000)),  # no table of warbleR, but no kHz either
+    ("file,start,end,Low Freq (kHz),High Freq (kHz),label", "{},1,2,2500,7000,w", None, (2500, 7000)),
+    ("file,start,end,min_khz,max_khz,label", "{},1,2,2.5,7,w", 96000, (2500, 7000)),
+    ("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (kHz)\tHigh Freq (kHz)\tBegin File\tLabel", "1\tSpectrogram 1\t1\t1\t2\t2500\t7000\t{}\tw", 96000, (2500, 7000))])
+def test_bounds_in_khz_that_no_recording_can_hold_are_hz_and_a_note_says_so(tmp_path, header, row, rate_hz, bounds):
+    known = None if rate_hz is None else HOUR.assign(sample_rate_hz=rate_hz)
+    table = read_annotations(file(tmp_path, f"{header}\n{row.format('6872.220716021453.wav')}\n", "t.txt" if "\t" in header else "t.csv"), known)
+    assert table.loc[0, ["low_hz", "high_hz"]].tolist() == list(bounds)
+    in_hz = row.split("\t" if "\t" in row else ",")[-3 if "\t" in row else -2] in ("7000", "300", "80") and bounds[1] < 10_000
+    assert ["read as Hz, not kHz, for line 2" in note for note in table.attrs["notes"]] == ([True] if in_hz else [])
+
+
+def test_bounds_of_which_some_can_only_be_hz_and_some_only_khz_are_refused(tmp_path):
+    text = "file,start,end,low_khz,high_khz,label\na.wav,1,2,2.5,7,w\na.wav,1,2,2500,7000,w\n"
+    with pytest.raises(BadAnnotation, match="line 3: 'low_khz' and 'high_khz' hold 7000, which as kHz is beyond what any recording holds, though line 2 says 7"):
+        read_annotations(file(tmp_path, text, "t.csv"))
+
+
 def test_what_is_about_whole_recordings_may_tell_dates_and_lengths(tmp_path):
     path = file(tmp_path, "file,label,date,recording_date,duration (ms),observer's note\na.wav,w,2022-07-16,2022-07-16,1500,x\n", "t.csv")
     assert read_annotations(path).loc[0, ["start_s", "end_s", "label"]].tolist() == [0.0, 1.5, "w"]

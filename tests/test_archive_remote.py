@@ -16,7 +16,10 @@ from pipeline.__main__ import main
 from pipeline.fetching import Crowded, OutOfRoom, bring
 from pipeline.sources import find_recordings
 from pipeline.tables import TABLES
+from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 from tests.s3_server import s3_server
+from tests.test_spectrogram_header import wav
+from tests.test_spectrogram_metadata import guano
 from tests.toy_model import ToyModel
 from tests.toy_sound import NAME, scene, write
 
@@ -185,6 +188,49 @@ def test_a_web_folder_gives_the_same_tables_as_the_folder(web, deployment, tmp_p
     assert not any(path.lower().endswith(".wav") for path in requests)
     one = find_recordings(address + NAME)
     assert [x.name for x in one] == [NAME] and one[0].size == (deployment / "in" / NAME).stat().st_size and one[0].log
+
+
+def test_a_remote_recording_s_own_word_tells_who_recorded_in_every_run_and_names_its_calibration(tmp_path, monkeypatch, capsys):
+    """Override, own word, name, folder, as in a folder; also for one that holds no sound; and a new calibration has them done anew."""
+    monkeypatch.setattr(HYDROPHONE_SENSITIVITY, "_table", dict(HYDROPHONE_SENSITIVITY._table))
+    HYDROPHONE_SENSITIVITY.add("SMM00119", -165.0, save=False)
+    says = guano("Timestamp: 2023-11-17 09:52:00+11:00\nSerial: SMM00119")
+    files = {"a.wav": wav(after=says), "6872.220716021453.wav": wav(before=says), "none.wav": wav(0, says, data=b""), "name/5725_20220716_021453.wav": wav(), "folder/x.wav": wav(),
+             "over.wav": wav(after=says)}
+    for name, content in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    (tmp_path / "over.csv").write_text("file,serial\nover.wav,T7\n", encoding="utf-8")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "in")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address, more = f"http://127.0.0.1:{server.server_port}/", {"overrides": tmp_path / "over.csv"}
+        run(tmp_path / "in", tmp_path / "near", **more)
+        run(address, tmp_path / "far", **more)
+        near, far = (pd.read_parquet(tmp_path / x / "effort.parquet").set_index("recording").sort_index() for x in ("near", "far"))
+        assert far["recorder"].to_dict() == {"a.wav": "SMM00119", "6872.220716021453.wav": "SMM00119", "none.wav": "SMM00119", "name/5725_20220716_021453.wav": "5725",
+                                             "folder/x.wav": "folder", "over.wav": "T7"}
+        columns = ["recorder", "start_utc", "sensitivity_db", "calibrated", "status", "duration_s"]
+        done = far["status"] != "failed"
+        pd.testing.assert_frame_equal(near.loc[done, columns], far.loc[done, columns])
+        assert near["recorder"].equals(far["recorder"]) and (~done).sum() == 1
+        before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "far" / "parts").glob("*.zip")}
+        run(address, tmp_path / "far", **more)
+        assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "far" / "parts").glob("*.zip")}
+        HYDROPHONE_SENSITIVITY.add("SMM00119", -166.0, replace=True, save=False)
+        capsys.readouterr()
+        run(address, tmp_path / "far", **more)
+        assert "3 recordings are done anew: settings changed" in capsys.readouterr().out
+        again = pd.read_parquet(tmp_path / "far" / "effort.parquet").set_index("recording")
+        assert again.loc[["a.wav", "6872.220716021453.wav"], "sensitivity_db"].tolist() == [-166.0, -166.0]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 def test_a_recording_that_cannot_be_fetched_is_tried_again_by_the_next_run(web, tmp_path, capsys):

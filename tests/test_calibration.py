@@ -3,6 +3,7 @@ response are those of the sound; and what is not calibrated says so everywhere."
 
 import json
 import pickle
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 
 from pipeline import run_pipeline_single_audio
-from pipeline.exchange import to_pamscapes
+from pipeline.exchange import to_pamscapes, to_raven, to_raven_sequence
 from pipeline.fingerprint import footer
-from pipeline.tables import raven_table
+from pipeline.parts import pack, write_raven_of
+from pipeline.tables import TABLES, raven_table
 from spectrogram import recording as recording_module
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
@@ -358,6 +360,20 @@ def test_tables_say_whether_their_levels_are_calibrated(results, known, tmp_path
     )
     files = to_pamscapes(result.levels, tmp_path)
     assert all(file.stem.endswith("_uncalibrated") != known for file in files) and len(files) == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_raven_table_without_an_event_says_whether_its_levels_would_be_calibrated(results, known, tmp_path):
+    result = replace(results[known], events=results[known].events.iloc[:0])
+    name = "Level (dB re 1 uPa)" if known else "Level (dB re full scale, -170 assumed)"
+    assert name in result.raven()
+    frames = {table: getattr(result, table) for table in TABLES}
+    write_raven_of(pack(frames, {}), tmp_path / "part.txt")
+    to_raven(result.events, result.effort, tmp_path / "one.txt")
+    to_raven_sequence(result.events, result.effort, tmp_path / "many.txt")
+    for file in ("part.txt", "one.txt", "many.txt"):
+        assert name in pd.read_csv(tmp_path / file, sep="\t").columns
+    assert "Level (dB re 1 uPa where calibrated)" in raven_table(result.events, {})
 
 
 def test_a_raven_table_of_both_says_which_are_which(results):

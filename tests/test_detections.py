@@ -126,10 +126,25 @@ def test_rows_that_cannot_be_used_are_told_in_one_line_each_and_the_rest_goes_on
 
 
 @pytest.mark.parametrize("text, fault", [("a,b\n1,2\n", "no column of start times"), ("utc,b\n2017-06-23 12:00,2\n", "hold verdicts"),
-                                         ("utc,verdict\n23/6/2017 12:00,B\n", "day_first=True")])
+                                         ("utc,verdict\n7/8/2017 12:00,B\n1/2/2017 12:00,B\n", "line 2: '7/8/2017 12:00' may be day/month or month/day.* day_first=True or day_first=False"),
+                                         ("utc,end_utc,verdict\n2017-06-23 12:00:00,7/8/2017 12:00,B\n", "line 2: '7/8/2017 12:00' may be"),
+                                         ("utc,verdict\n23/6/2017 12:00,B\n7/8/2017 12:00,B\n6/23/2017 12:00,B\n", "line 2, '23/6/2017 12:00', has its day before the month, and line 4")])
 def test_a_table_that_cannot_be_read_says_what_to_do(tmp_path, text, fault):
     with pytest.raises(BadAnnotation, match=fault):
         read_detections(a_csv(tmp_path, text))
+
+
+@pytest.mark.parametrize("dates, day_first, days", [
+    (["23/6/2017", "7/8/2017"], None, ["2017-06-23", "2017-08-07"]), (["7/8/2017", "6/23/2017"], None, ["2017-07-08", "2017-06-23"]), (["7/8/2017", "07/08/17"], True, ["2017-08-07"] * 2),
+    (["7/8/2017"], False, ["2017-07-08"]), (["7/7/2017"], None, ["2017-07-07"]), (["2017-08-07", "7-Aug-2017"], None, ["2017-08-07"] * 2)])
+def test_days_and_months_are_told_apart_by_other_rows_or_by_the_user_and_never_guessed(tmp_path, dates, day_first, days):
+    for head, rows in (("utc,verdict", [f"{date} 12:00:00,B" for date in dates]), ("date,time,verdict", [f"{date},12:00:00,B" for date in dates])):
+        found = read_detections(a_csv(tmp_path, "\n".join([head, *rows]) + "\n"), day_first=day_first)
+        assert found["start_utc"].dt.strftime("%Y-%m-%d").tolist() == days
+        assert ["day/month" in note for note in found.attrs["notes"]] == ([True] if dates[0].startswith("23") else [])
+    if dates[0].startswith("23"):
+        with pytest.raises(BadAnnotation, match="give day_first=True"):
+            read_detections(a_csv(tmp_path, "utc,verdict\n" + f"{dates[0]} 12:00,B\n"), day_first=False)
 
 
 def test_a_file_that_is_no_workbook(tmp_path):

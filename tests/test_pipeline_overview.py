@@ -83,3 +83,19 @@ def test_one_recording_given_as_a_file(tmp_path):
     name, start_s = run.passage(10)
     assert run.recording(name).path == path and 0 <= start_s <= 2 and len(run.events_of(name)) == 4
     assert pd.Series(run.call_labels).tolist() == ["ECHO", "HFPC", "BBPC", "Whistle"]
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_calls_are_counted_for_each_minute_that_was_listened_to(dated):
+    """Ten minutes, four of them muted, with a call each half minute of the rest: two for each minute, and the muted ones are grey."""
+    start = pd.Timestamp("2022-07-16", tz="UTC")
+    effort = pd.DataFrame({"recording": ["6872.220716000000.wav"], "start_utc": [start if dated else pd.NaT], "duration_s": [600.0], "unlistened": ["120-360"], "listened_s": [360.0],
+                           "status": ["ok"]}).assign(start_utc=lambda t: pd.to_datetime(t["start_utc"], utc=True))
+    start_s = [s + 10.0 for s in range(0, 600, 30) if not 120 <= s < 360]
+    events = pd.DataFrame({"recording": "6872.220716000000.wav", "start_s": start_s, "start_utc": start + pd.to_timedelta(start_s, unit="s"), "labels": "Whistle"})
+    ax = plot_call_types(events, effort, ["Whistle"], bins=5)
+    assert [bar.get_height() for bar in ax.containers[0]] == pytest.approx([2, 0, 0, 2, 2])
+    assert sum(patch.get_height() == 1 and patch.get_facecolor()[0] > 0.9 for patch in ax.patches) == 2
+    assert ax.get_ylabel() == "events per minute listened to"
+    half = plot_call_types(events, effort, ["Whistle"], bins=1)
+    assert half.containers[0][0].get_height() == pytest.approx(2)

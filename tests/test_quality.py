@@ -8,7 +8,9 @@ import soxr
 from preprocessing import quality as quality_room
 from preprocessing.quality import COLUMNS, quality, quality_report
 from spectrogram.recording import Recording
-from tests.signals import sine
+from spectrogram.response import Curve
+from spectrogram.sensitivity import Sensitivity
+from tests.signals import sine, write
 
 RATE = 16000
 STEP = 2.0 ** -15
@@ -226,6 +228,17 @@ def test_what_comes_again_later_is_no_artefact(tmp_path):
     late = noise(40, 0.02, 5, 1.0)
     tone(late[3 * RATE:], 1.0)  # alone, but not at the start
     assert judge(tmp_path, late)["start_artefact_s"] == 0
+
+
+@pytest.mark.parametrize("frequency_hz", [60, 1000, 6000])
+def test_the_level_is_that_in_the_water_where_the_hydrophone_s_response_is_known_by_frequency(tmp_path, frequency_hz):
+    curve = Curve.of([50, 1000, 8000], [-168.0, -176.0, -166.0])
+    for seconds in (5, 0.1):
+        t = np.arange(round(seconds * 48000)) / 48000
+        x = 10 ** ((120 + curve.at([frequency_hz])[0]) / 20) * np.sqrt(2) * np.sin(2 * np.pi * frequency_hz * t)
+        recording = Recording(write(tmp_path / "a.wav", x.astype(np.float32), 48000))
+        recording.sensitivity_db = Sensitivity.of(-176.0, curve.relative_to(-176.0))
+        assert quality(recording)["level_db"] == pytest.approx(120, abs=0.3)
 
 
 @pytest.mark.parametrize("rate_hz", [100, 600, 2000])

@@ -1,6 +1,8 @@
 """Who recorded, and when, in the tables of a run: by what the user, the file, its name and its folder say; and a recorder that paused inside a file."""
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.effort import gaps, one_each
@@ -109,3 +111,27 @@ def test_a_folder_of_packed_sound_says_how_to_unpack_it(tmp_path, capsys):
     assert len(find_recordings(tmp_path / "in")) == 1 and "unpack them" in capsys.readouterr().out
     (tmp_path / "in" / "6872.220716021453.wav").write_bytes(wav())
     assert len(find_recordings(tmp_path / "in")) == 2 and capsys.readouterr().out == ""
+
+
+def test_an_archive_takes_the_calibration_of_the_gain_that_each_file_says_as_a_single_run_does(tmp_path, monkeypatch):
+    """WAV, FLAC, a name that says nothing; two days, two gains; an override's gain goes first."""
+    monkeypatch.setattr(HYDROPHONE_SENSITIVITY, "_table", dict(HYDROPHONE_SENSITIVITY._table))
+    for gain, day, value in (("medium", "2020-01-01", -160.0), ("medium", "2022-10-01", -161.5), ("high", "2020-01-01", -170.5)):
+        HYDROPHONE_SENSITIVITY.add("0123456789ABCDEF", value, gain=gain, valid_from=day, save=False)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    says = {"a.wav": MOTH % b"", "b.wav": (MOTH % b"").replace(b"28/09", b"28/10"), "c.wav": (MOTH % b"").replace(b"medium", b"high"), "d.wav": (MOTH % b"").replace(b"medium", b"low"),
+            "e.wav": MOTH % b""}
+    for name, comment in says.items():
+        (folder / name).write_bytes(wav(after=info(comment)))
+    with soundfile.SoundFile(folder / "f.flac", "w", RATE, 1, "PCM_16") as file:
+        file.comment = (MOTH % b"").replace(b"medium", b"high").decode()
+        file.write(np.random.default_rng(0).uniform(-0.1, 0.1, RATE).astype(np.float32))
+    (tmp_path / "over.csv").write_text("file,gain\ne.wav,high\n", encoding="utf-8")
+    effort = tables(folder, tmp_path / "out", overrides=tmp_path / "over.csv")["effort"].set_index("recording")
+    expected = {"a.wav": -160.0, "b.wav": -161.5, "c.wav": -170.5, "d.wav": -170.0, "e.wav": -170.5, "f.flac": -170.5}
+    assert effort["sensitivity_db"].to_dict() == expected and effort["calibrated"].to_dict() == {name: name != "d.wav" for name in expected}
+    assert (effort["recorder"] == "0123456789ABCDEF").all()
+    for name in ("a.wav", "d.wav", "f.flac"):
+        single = run_pipeline_single_audio(folder / name, ToyModel()).effort
+        assert (single["sensitivity_db"][0], single["calibrated"][0]) == (effort.loc[name, "sensitivity_db"], effort.loc[name, "calibrated"])

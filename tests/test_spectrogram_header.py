@@ -28,8 +28,8 @@ def wav(declared=len(DATA), before=b"", after=b"", data=DATA, rate=RATE, magic=b
     return magic + struct.pack("<I", (36 + declared) % 2 ** 32) + b"WAVE" + form + before + b"data" + struct.pack("<I", declared % 2 ** 32) + data + after
 
 
-def ds64(declared: int) -> bytes:
-    return chunk(b"ds64", struct.pack("<QQQI", declared + 72, declared, declared // 2, 0))
+def ds64(declared: int, samples: int | None = None) -> bytes:
+    return chunk(b"ds64", struct.pack("<QQQI", min(declared + 72, 2 ** 64 - 1), declared, declared // 2 if samples is None else samples, 0))
 
 
 def read(path) -> tuple[Recording, np.ndarray]:
@@ -47,6 +47,10 @@ def read(path) -> tuple[Recording, np.ndarray]:
     (wav(0xFFFFFFFF, ds64(len(DATA)), magic=b"RF64"), True, None), (wav(0xFFFFFFFF, ds64(len(DATA)), magic=b"BW64"), True, None),
     (wav(0xFFFFFFFF, ds64(len(DATA) // 2), magic=b"RF64"), False, "5.0 s of sound lie behind"),
     (wav(0xFFFFFFFF, ds64(0), magic=b"BW64"), True, "never finished"),
+    *((wav(size32, ds64(size, samples), magic=magic), True, None) for magic in (b"RF64", b"BW64") for size32 in (0xFFFFFFFF, 0, len(DATA))
+      for size in (2 ** 64 - 1, 2 ** 63 - 1, 2 ** 64 - 2, 2 ** 64 - 80, 2 ** 63, 2 ** 48 - 1) for samples in (None, 2 ** 64 - 1, 0)),
+    (wav(0xFFFFFFFF, ds64(2 ** 32 - 1), magic=b"RF64"), True, None), (wav(0, ds64(len(DATA), 2 ** 64 - 1), magic=b"RF64"), True, None),
+    (wav(0xFFFFFFFF, ds64(2 * len(DATA)), magic=b"RF64"), False, "truncated: the header promises 20.0 s"),
 ])
 def test_all_sound_of_a_file_is_read_whatever_size_its_header_says(tmp_path, content, complete, said):
     (tmp_path / NAME).write_bytes(content)
@@ -90,6 +94,21 @@ def test_sizes_of_other_containers(tmp_path, format, at, size):
     assert len(samples) == len(X) and not recording.complete and "lie behind the end" in recording.faults[0]
 
 
+@pytest.mark.parametrize("length, complete", [(2 ** 64 - 1, True), (2 ** 63 - 1, True), (2 ** 64 - 25, True), (0, True), (24, True), (len(DATA), True), (2 * len(DATA), False)])
+@pytest.mark.parametrize("behind", [b"", b"levl"])
+def test_a_w64_whose_size_was_never_known_is_whole(tmp_path, length, complete, behind):
+    path = write(tmp_path / "a.w64", X, RATE, "PCM_16", "W64")
+    content = bytearray(path.read_bytes())
+    at = content.find(b"data") + 16
+    content[at:at + 8] = length.to_bytes(8, "little")
+    if behind:
+        content += bytes(-len(content) % 8) + behind + content[at - 12:at] + (40).to_bytes(8, "little") + bytes(range(16))
+    path.write_bytes(content)
+    recording, samples = read(path)
+    assert len(samples) == len(X) and np.abs(samples - X).max() < 2 ** -14 and recording.complete is complete
+    assert recording.unfinished == (length in (0, 24))
+
+
 @pytest.mark.parametrize("subtype, blocks", [("PCM_16", 4), ("PCM_24", 4)])
 def test_a_flac_of_unknown_or_wrong_length_is_read_to_its_last_sample(tmp_path, subtype, blocks):
     path = write(tmp_path / "6872.220716021453.flac", X[:-1234], RATE, subtype)
@@ -112,6 +131,12 @@ def test_a_rate_or_a_number_of_channels_that_no_recorder_has_is_refused_or_mende
     path.write_bytes(wav(rate=2 ** 31))
     with pytest.raises(BadRecording, match="2147483648 Hz and 1 channels, which no recorder has"):
         Recording(path)
+    for rate in (1_500_000, 4_000_000):  # rates that there are: not damaged, too much
+        path.write_bytes(wav(rate=rate))
+        with pytest.raises(BadRecording, match=f"sampled at {rate} Hz; at most 1000000 Hz fit into the memory .* so resample it, e.g. with sox"):
+            Recording(path)
+    path.write_bytes(wav(rate=1_000_000))
+    assert Recording(path).sample_rate_hz == 1_000_000
 
 
 def test_chunks_of_no_size_or_beyond_the_file_do_not_loop(tmp_path):
@@ -153,6 +178,22 @@ def test_flipped_bytes_of_a_header_crash_nothing_and_refuse_no_whole_sound(tmp_p
         assert len(samples) >= RATE - 60 and recording.sample_rate_hz <= 1_000_000
         assert recording.start_utc is None or 1900 <= recording.start_utc.year < 2100
     assert len(refused) <= 8 and set(refused) <= {"f.aiff", "g.flac"}
+
+
+def test_flipped_bytes_of_the_first_frames_of_a_flac_are_a_fault_or_a_refusal_and_never_a_crash(tmp_path):
+    rng, content, refused = np.random.default_rng(8), dict(seeds())["g.flac"], 0
+    for k in range(200):
+        damaged = bytearray(content)
+        for at in rng.integers(80, 200, 2):
+            damaged[at] ^= int(rng.integers(1, 256))
+        (tmp_path / f"{k % 9}.flac").write_bytes(damaged)
+        try:
+            recording = Recording(tmp_path / f"{k % 9}.flac")
+            heard = sum(len(block) for block in recording.blocks())
+            assert heard == recording.frames or any("damaged" in fault or "truncated" in fault for fault in recording.faults)
+        except BadRecording as error:
+            refused += "not audio that can be read" in str(error)
+    assert 0 < refused < 100
 
 
 def test_files_near_and_far_are_read_alike(tmp_path):

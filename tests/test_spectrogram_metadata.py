@@ -5,7 +5,11 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
+from spectrogram import tags
+from spectrogram.flac import word_only
+from spectrogram.metadata import own_word
 from spectrogram.recording import BadRecording, Recording
+from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 from tests.signals import write
 from tests.test_spectrogram_header import RATE, chunk, wav
 
@@ -50,6 +54,79 @@ def test_what_a_file_says_of_itself_beats_its_name(tmp_path, name, more, start, 
         (tmp_path / name).write_bytes(content)
         recording = Recording(tmp_path / name)
         assert (recording.start_utc, recording.time_source, recording.serial) == (start, source, serial)
+
+
+def vorbis(*fields: bytes) -> bytes:
+    """A FLAC's block of comments."""
+    body = struct.pack("<I", 3) + b"lib" + struct.pack("<I", len(fields)) + b"".join(struct.pack("<I", len(field)) + field for field in fields)
+    return b"\x04" + struct.pack(">I", len(body))[1:] + body
+
+
+def foreign(chunk_: bytes) -> bytes:
+    """A FLAC's block that keeps a chunk of the WAV it was made of."""
+    return b"\x02" + struct.pack(">I", len(chunk_) + 4)[1:] + b"riff" + chunk_
+
+
+def id3(version: int = 4, **frames: bytes) -> bytes:
+    def sized(n: int) -> bytes:
+        return bytes(n >> shift & 0x7F for shift in (21, 14, 7, 0)) if version == 4 else struct.pack(">I", n)
+
+    body = b"".join(name.encode() + sized(len(text)) + b"\0\0" + text for name, text in frames.items())
+    return b"ID3" + bytes([version, 0, 0]) + bytes(len(body) >> shift & 0x7F for shift in (21, 14, 7, 0)) + body
+
+
+GUANO = b"GUANO|Version: 1.0\nTimestamp: 2023-11-17 09:52:00+11:00\nSerial: SMM00119"
+MOTH_SAYS = (utc(2022, 9, 28, 4), "0123456789ABCDEF", "medium")
+
+
+@pytest.mark.parametrize("block, start, serial, gain", [
+    (vorbis(b"ARTIST=AudioMoth", b"COMMENT=" + MOTH % b"-3"), *MOTH_SAYS), (vorbis(b"description=" + MOTH % b"-3"), *MOTH_SAYS), (foreign(info(MOTH % b"-3")), *MOTH_SAYS),
+    (vorbis(b"GUANO=" + GUANO), utc(2023, 11, 16, 22, 52), "SMM00119", None), (foreign(guano("Timestamp: 2023-11-17 09:52:00+11:00\nSerial: SMM00119\nOAD|Gain: low")), utc(2023, 11, 16, 22, 52), "SMM00119", "low"),
+    (vorbis(b"RecordingStart=2023-11-17T09:52:00+1100", b"SensorUid=000112", b"MicrophoneGain=35dB"), utc(2023, 11, 16, 22, 52), "000112", None),
+    (vorbis(b"DATE=2023-11-17T09:52:00Z", b"Serial_Number=X17"), utc(2023, 11, 17, 9, 52), "X17", None), (vorbis(b"date=2023-11-17", b"creation_time=09:52:00"), utc(2023, 11, 17, 14, 52), None, None),
+    (foreign(BEXT), utc(2023, 11, 17, 14, 52), None, None), (vorbis(b"DATE=2023", b"TITLE=10:20", b"nonsense"), None, None, None), (vorbis(b"x=y")[:-3] + b"", None, None, None)])
+def test_comments_of_a_flac_are_read_as_those_of_a_wav(tmp_path, block, start, serial, gain):
+    whole = write(tmp_path / "plain.flac", np.random.default_rng(0).uniform(-0.1, 0.1, RATE).astype(np.float32), RATE, "PCM_16").read_bytes()
+    block = block[:1] + struct.pack(">I", len(block) - 4)[1:] + block[4:]
+    (tmp_path / "x.flac").write_bytes(whole[:42] + block + whole[42:])
+    recording = Recording(tmp_path / "x.flac", clock="America/Toronto")
+    assert (recording.start_utc, recording.serial, recording.gain) == (start, serial, gain)
+    assert np.array_equal(recording.read(), Recording(tmp_path / "plain.flac").read())
+    with open(tmp_path / "x.flac", "rb") as file:
+        assert own_word(word_only(lambda at, count: file.seek(at) * 0 or file.read(count))).serial == serial
+
+
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("frames, serial", [({"COMM": b"\0eng\0" + MOTH % b"-3"}, "0123456789ABCDEF"), ({"TXXX": b"\x03Serial Number\0X17", "TDRC": b"\x032022-09-28T04:00:00Z"}, "X17"),
+                                            ({"COMM": b"\x01eng\xff\xfe\0\0" + (MOTH % b"-3").decode().encode("utf-16")}, "0123456789ABCDEF")])
+def test_id3_tags_of_a_wav_are_read_as_its_comments(tmp_path, version, frames, serial):
+    for name in (b"id3 ", b"ID3 "):
+        (tmp_path / "x.wav").write_bytes(wav(after=chunk(name, id3(version, **frames))))
+        recording = Recording(tmp_path / "x.wav")
+        assert (recording.start_utc, recording.serial) == (utc(2022, 9, 28, 4), serial)
+
+
+def test_damaged_comments_say_nothing_and_crash_nothing():
+    rng = np.random.default_rng(3)
+    for reader, body in ((tags.info, info(MOTH % b"-3")[12:]), (tags.vorbis, vorbis(b"COMMENT=" + MOTH % b"-3", b"a=b")[4:]), (tags.id3, id3(4, TXXX=b"\x03Serial\0X17", COMM=b"\1eng\0x"))):
+        for _ in range(300):
+            damaged = bytearray(body[:rng.integers(0, len(body) + 1)])
+            for at in rng.integers(0, max(1, len(damaged)), 3):
+                damaged[at:at + 1] = bytes([rng.integers(0, 256)])
+            assert all(isinstance(text, str) for text in reader(bytes(damaged)).values())
+
+
+def test_the_gain_that_a_file_says_chooses_among_calibrations(tmp_path, monkeypatch):
+    monkeypatch.setattr(HYDROPHONE_SENSITIVITY, "_table", dict(HYDROPHONE_SENSITIVITY._table))
+    for gain, value in (("medium", -160.0), ("low-medium", -155.0), ("high", -170.5)):
+        HYDROPHONE_SENSITIVITY.add("0123456789ABCDEF", value, gain=gain, save=False)
+    for gain, value in ((b"medium", -160.0), (b"low-medium", -155.0), (b"high", -170.5)):
+        (tmp_path / "x.wav").write_bytes(wav(after=info((MOTH % b"").replace(b"medium", gain))))
+        assert (Recording(tmp_path / "x.wav").sensitivity_db, Recording(tmp_path / "x.wav").calibrated) == (value, True)
+    assert Recording(tmp_path / "x.wav", gain="medium").sensitivity_db == -160.0
+    (tmp_path / "x.wav").write_bytes(wav(after=info((MOTH % b"").replace(b"medium", b"low"))))
+    recording = Recording(tmp_path / "x.wav")
+    assert not recording.calibrated and any("it was recorded at low" in fault for fault in recording.faults)
 
 
 def test_a_clock_without_an_offset_runs_on_the_recorder_s_zone(tmp_path):
@@ -134,6 +211,17 @@ def test_gaps_that_the_log_tells(tmp_path):
     zeros = '<PROC_EVENT ID="4"><WavFileHandler Info="added 32000 zeros"/></PROC_EVENT>'
     filled = with_log(tmp_path, 4.0, "2021-06-10T03:37:04", said + zeros)
     assert [span[:2] for span in filled.unlistened] == [(3.0, 7.0)] and not filled.timeline.breaks and "filled with zeros" in filled.faults[0]
+
+
+@pytest.mark.parametrize("ppm, said", [(57, "60 ppm fast"), (-131, "130 ppm slow"), (4, ""), (80_000, "")])
+def test_the_drift_that_a_log_tells_is_said(tmp_path, ppm, said):
+    more = f'<PROC_EVENT ID="4"><WavFileHandler SamplingTimePeriod="300000000 us" SampleCount="{round(300 * 8000 * (1 + ppm * 1e-6))}"/></PROC_EVENT>'
+    recording = with_log(tmp_path, 0.0, more=more)
+    assert [said in fault for fault in recording.faults] == ([True] if said else [])
+
+
+def test_a_gain_in_the_log_is_the_recording_s(tmp_path):
+    assert with_log(tmp_path, 0.0, more="<CFG ID=\"1\"><GAIN> High </GAIN></CFG>").gain == "High"
 
 
 def test_a_sensitivity_in_the_log_calibrates_where_the_table_does_not(tmp_path):

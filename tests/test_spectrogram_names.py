@@ -106,6 +106,33 @@ def test_serials_with_letters_and_dates_that_are_no_serial(name, serial):
     assert parse_name(name)[1] == serial
 
 
+@pytest.mark.parametrize("behind, hours_ahead", [
+    ("_pdt", -7), ("_est", -5), ("est", -5), ("_utc", 0), ("_z", 0), ("z", 0), ("-PDT", -7), (".est", -5), ("_PDT-1", -7), ("_885z", 0),
+    ("+1", 1), ("-3", -3), ("_+1", 1), ("+530", 5.5), ("+1_2", 1), ("-0900_456", -9), ("-0900-20220716", -9), ("\u22120300", -3), ("\u20133", -3), ("\u22123", -3), (" (UTC\u22123)", -3),
+    ("-0900-10", None), ("-0900_10", None), ("+1000-5", None), ("-09-05", None), ("-330", None), ("+10.5", None), ("+10000", None), ("+10m", None), ("-0300every", None), ("-13", None),
+    ("_UTC10", None), ("_PDT2", None), ("Z1", None), ("_Est", None), ("_ist", None),
+    ("_west", 2), ("_z1", 2), ("-10m", 2), ("-456", 2), ("-09-05-10", 2), ("-090510", 2), ("-192kHz", 2)])
+def test_what_stands_behind_a_time_is_its_zone_or_the_name_tells_no_time_or_it_is_something_else(behind, hours_ahead):
+    """The recorder's clock runs on Berlin's summer time, two hours ahead, where the name says nothing."""
+    start = parse_name(f"20220716_021453{behind}.wav", "Europe/Berlin")[0]
+    assert (start and start.replace(microsecond=0)) == (None if hours_ahead is None else utc(2022, 7, 16, 2, 14, 53) - timedelta(hours=hours_ahead))
+
+
+@pytest.mark.parametrize("name, serial", [
+    ("20220230_021453.wav", None), ("20220230T021453.wav", None), ("20220230T021453Z.wav", None), ("A20220230_021453.wav", None), ("99990101_120000.wav", None),
+    ("00010101_120000.wav", None), ("99990101T120000Z.wav", None), ("20221316_021453.wav", None), ("20220716_250000.wav", None), ("220230_021453.wav", None),
+    ("220230_notes.wav", None), ("20220230021453_x.wav", None), ("220230021453_x.wav", None), ("2022-02-30_02-14-53.wav", None), ("5725_20220230_021453.wav", "5725"),
+    ("20220230_021453_20220716_021453.wav", None),  # its end alone is no start
+    ("67416073_021453.wav", "67416073"), ("6872.229916021453.wav", "6872")])
+def test_an_impossible_date_is_neither_a_time_nor_a_serial(name, serial):
+    assert parse_name(name) == (None, serial)
+
+
+def test_an_impossible_date_before_the_time_is_no_serial_but_a_serial_is():
+    for first, serial in (("20220230", None), ("99990101", None), ("220230", None), ("67416073", "67416073"), ("20136882", "20136882")):
+        assert parse_name(f"{first}_leg_20220716_021453.wav") == (utc(2022, 7, 16, 2, 14, 53), serial)
+
+
 def test_an_hour_that_summer_time_skips_is_no_time():
     """02:30 did not exist in Toronto that night: the recorder's clock does not run on this zone, and an hour later would be a guess."""
     assert parse_name("20220313_023000.WAV", "America/Toronto")[0] is None
@@ -117,8 +144,9 @@ DATES = ("%Y%m%d", "%y%m%d", "%Y-%m-%d", "%Y_%m_%d", "%Y.%m.%d")
 TIMES = ("%H%M%S", "%H-%M-%S", "%H.%M.%S", "%H_%M_%S", "%H:%M:%S", "%H%M")
 PREFIXES = ("", "6872.", "5725_", "PAM_", "ICLISTENHF1353_", "S4U09523_", "SM304290_0+1_", "site-", "boat 12 ", "2019_", "A1_", "WISPR1_", "CH1-4_")
 SUFFIXES = ("", "_every1d", "-HPF", ".x", "_test", " copy", "_REC", "_192kHz", "_E20240815T091251")
-OFFSETS = ("", "Z", "+1000", "-0300", "-03", "+05:30", "+00", "_PDT", "_UTC")
-HOURS = {"Z": 0, "+1000": 10, "-0300": -3, "-03": -3, "+05:30": 5.5, "+00": 0, "_PDT": -7, "_UTC": 0}
+HOURS = {"Z": 0, "+1000": 10, "-0300": -3, "-03": -3, "+05:30": 5.5, "+00": 0, "_PDT": -7, "_UTC": 0, "z": 0, "_z": 0, "_pdt": -7, "_est": -5, "-cest": 2,
+         "+1": 1, "-3": -3, "_-3": -3, "\u22120330": -3.5, "\u201303": -3, "\u22123": -3, "UTC-3": -3, "_utc+5:45": 5.75, " (GMT+1)": 1}
+OFFSETS = ("", *HOURS)
 CLOCKS = ("UTC", "America/Toronto", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata")
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import run_pipeline_single_audio
+from pipeline import run_multi_file_pipeline, run_pipeline_single_audio
 from pipeline.presence import presence
 from preprocessing.quality import quality
+from spectrogram.dropouts import Dropouts
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
 from spectrogram.still import Still, as_text, from_text, merged
@@ -46,6 +47,61 @@ def test_runs_are_those_found_by_hand_in_any_blocks_and_in_stretches_that_are_jo
             part.add(x[first:last])
             joined.append(json.loads(json.dumps(part.state)))
         assert runs_of(whole) == runs_of(joined) == by_hand(x, whole.least)
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_short_dropouts_are_those_found_by_hand_in_any_blocks_and_in_stretches_that_are_joined(kind):
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        n, steps = int(rng.integers(200, 6000)), 1 if kind == "int16" else 1e-3
+        x = (rng.normal(0, 100, n).round() * steps).astype(kind)
+        x[0] = 50 * steps
+        for start in rng.integers(1, n, 5):
+            x[start : start + int(rng.integers(1, 150))] = 0
+        cuts = np.unique([0, n, *rng.integers(0, n + 1, 6)])
+        whole, joined = Dropouts(1000), Dropouts(1000)
+        for first, last in zip(cuts, cuts[1:]):
+            whole.add(x[first:last])
+            part = Dropouts(1000, int(first))
+            part.add(x[first:last])
+            joined.append(json.loads(json.dumps(part.state)))
+        some = np.abs(x[:: whole.least])[x[:: whole.least] != 0]
+        step = steps if kind == "int16" else some.min()
+        jump = [(a, b, max(abs(x[a - 1]), abs(x[b]) if b < n else 0)) for a, b, v in by_hand(x, 16) if v == 0 and b - a < whole.long]
+        sharp = [[a, b] for a, b, size in jump if size >= 0.05 * some.mean() and size >= 4 * step]
+        assert whole.runs.tolist() == joined.runs.tolist() == sharp
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 96000])
+def test_zeros_of_quiet_smooth_or_gated_sound_are_no_dropouts(rate_hz):
+    rng, n = np.random.default_rng(3), 20 * rate_hz
+    t = np.arange(n) / rate_hz
+    quiet = [rng.normal(0, rms, n).round() for rms in (0.2, 0.5, 1.0, 2.0)]
+    smooth = [(size * np.sin(2 * np.pi * 20 * t) + rng.normal(0, 0.2, n)).round() for size in (2, 20, 200)]
+    snaps = rng.normal(0, 0.15, n).round() + 60 * (rng.random(n) < 1e-3)
+    for x in (*quiet, *smooth, snaps, np.zeros(n)):
+        for scale in (1, 16):  # a converter of 12 bits in 16
+            dropouts = Dropouts(rate_hz)
+            dropouts.add((scale * x).astype("int16"))
+            assert not len(dropouts.runs)
+
+
+@pytest.mark.parametrize("split_s", [None, 16])
+def test_short_dropouts_are_counted_in_the_reason_and_not_in_the_time_listened_to(tmp_path, split_s):
+    """Twenty of 50 ms, one of 2 ms, and two seconds muted, which were known before."""
+    x = noise(50, RATE)
+    whole = write(tmp_path / "whole" / NAME, x, RATE)
+    for start_s in [*(2 * k + 0.5 for k in range(20)), 45.0]:
+        x[round(start_s * RATE) : round((start_s + (0.05 if start_s < 45 else 0.002)) * RATE)] = 0
+    x[47 * RATE : 49 * RATE] = 0
+    write(tmp_path / "in" / NAME, x, RATE)
+    more = {} if split_s is None else {"split_s": split_s}
+    run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False, workers=1, **more)
+    effort = pd.read_parquet(tmp_path / "out" / "effort.parquet").iloc[0]
+    assert "21 dropouts of less than 0.1 s, 1 s of zeros in all, the first at 0.500 s" in effort["reason"] and effort["status"] == "ok"
+    assert effort["listened_s"] == pytest.approx(50 - 2 - 20 * 0.05 - 0.002, abs=2e-3) and effort["unlistened"] == "47-49"
+    plain = run_pipeline_single_audio(whole, ToyModel())
+    assert "dropouts" not in plain.effort["reason"][0] and plain.effort["listened_s"][0] == 50
 
 
 def test_stretches_are_joined_clipped_and_kept_as_text():

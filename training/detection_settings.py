@@ -58,7 +58,7 @@ class Detections:
     length_s: float | None = None
     verdict_column: str | None = None
     verdicts: dict = field(default_factory=dict)
-    day_first: bool = False
+    day_first: bool | None = None
     sheet: str | None = None
     place: str = "middle"
     guard_s: float = 2.0
