@@ -19,13 +19,13 @@ from bench.sea_figures import (
     positive_windows,
     windows_table,
 )
+from pipeline.flags import passes
 from pipeline.single import run_pipeline_single_audio
 from preprocessing.sea_clips import sea_clips
 from spectrogram.recording import BadRecording
 from training.evaluate import call_labels, evaluate_windows
 from training.event_verdict import event_verdict
 from training.metrics import bootstrap, judge_events, union
-from training.species_score import PASS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "output" / "sea"
@@ -75,9 +75,8 @@ def _joined(parts) -> pd.DataFrame:
 
 
 def passing(events: pd.DataFrame):
-    """Events that pass: `species_score` from `PASS`, or missing, since nothing is known against
-    them. None where there is no such column."""
-    return events[~(events["species_score"] < PASS)] if "species_score" in events else None
+    """Events that pass (`pipeline.flags.passes`); None where they carry no flags."""
+    return events[passes(events)] if "flags" in events else None
 
 
 def real(sea: Sea) -> dict:

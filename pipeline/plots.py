@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.effort import epoch_s
+from pipeline.flags import passes
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
 
@@ -31,16 +32,17 @@ def plot_passage(recording: Recording, events: pd.DataFrame, profile, start_s: f
 
 
 def draw_events(ax, events: pd.DataFrame, start_s: float, end_s: float):
-    """Boxes and names of the events between two times, on axes in seconds and kHz."""
+    """Boxes and names of the events between two times, on axes in seconds and kHz; dashed: something speaks against the event."""
     from matplotlib import patheffects
     from matplotlib.patches import Rectangle
 
     outline = [patheffects.withStroke(linewidth=2, foreground="black")]
     low_khz, high_khz = ax.get_ylim()
+    events = events.assign(passing=passes(events))
     for event in events[(events["start_s"] < end_s) & (events["end_s"] > start_s)].itertuples():
         colour = DIPHONIC if event.diphonic else COLOURS.get(event.labels.split("+")[0], "white")
         bottom, top = max(event.low_hz / 1e3, low_khz), min(event.high_hz / 1e3, high_khz)
-        ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4))
+        ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4, linestyle="-" if event.passing else "--"))
         name = event.labels.replace("+", " + ") + (" (diphonic)" if event.diphonic else "")
         height = ax.transAxes.inverted().transform(ax.transData.transform((event.start_s, top)))[1]
         inside = height > 0.92  # no room above the box
