@@ -25,7 +25,6 @@ from pipeline.report_events import clearest, event_cards, most_doubtful
 from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, short, span, table_html
 from pipeline.report_tables import ROOT, VESSEL, Deployment
 from pipeline.simulated import found_table
-from pipeline.tables import TABLES
 
 ROWS = 12  # of a table; what is more is counted
 LONGEST_TRUTH_S = 120.0  # drawn of found against truth

@@ -84,7 +84,7 @@ def test_scores_do_not_depend_on_how_the_sound_was_cut(recording, result, tmp_pa
 def test_an_archive_is_done_anew_with_and_without_and_says_which(recording, tmp_path, capsys):
     def run(**more):
         run_multi_file_pipeline(recording.parent, tmp_path, ToyModel(), workers=1, progress=False, **more)
-        said = capsys.readouterr().err
+        said = "".join(capsys.readouterr())
         return said, read_footer(next((tmp_path / "parts").glob("*.zip")))
 
     _, with_it = run()

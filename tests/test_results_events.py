@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import run_pipeline_single_audio
 from pipeline.events import DEFAULT_LONGEST_S, LONGEST_S
+from preprocessing.soundscape import simulate_deployment
 from tests.toy_sound import noise, put, sweep, write
 from training.saved import DENOISER, BadModel, find_folder, load_model
 
@@ -26,6 +27,14 @@ def whistles(rate: int, seconds: float = 24.0) -> np.ndarray:
     return x
 
 
+@pytest.fixture(scope="module")
+def beluga_calls(tmp_path_factory) -> Path:
+    """24 s of simulated calls: the shipped model takes no plain sweep for a whistle."""
+    folder = tmp_path_factory.mktemp("belugas")
+    simulate_deployment(folder, "BSM", 5, 1, 24.0, progress=False, call_rate_per_min=30.0, range_m=60.0)
+    return next(folder.glob("*.wav"))
+
+
 def check(result, model, thresholds: dict) -> int:
     """Events of each label cover at most twice its positive windows; how many events there are."""
     events, windows = result.events, result.windows
@@ -42,18 +51,21 @@ def check(result, model, thresholds: dict) -> int:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_events_cover_at_most_twice_the_positive_windows(name, tmp_path):
+def test_events_cover_at_most_twice_the_positive_windows(name, tmp_path, beluga_calls):
     """Also for a model that hears nothing in this sound: its limits are lowered to the middle of its own answers."""
     try:
         model = load_model(RESULTS / name)
     except BadModel as error:
-        assert str(RESULTS / name) in str(error) and "make it again" in str(error)
+        assert str(RESULTS / name) in str(error)  # which, and how to mend it
+        assert "makes them" in str(error) or "make it again" in str(error)
         return
     rate = min(model.profile.sample_rate_hz, 48_000)
-    path = write(tmp_path / "6872.220716021453.wav", whistles(rate), rate)
+    beluga = model.profile.name == "beluga"
+    path = beluga_calls if beluga else write(tmp_path / "6872.220716021453.wav", whistles(rate), rate)
     result = run_pipeline_single_audio(path, model, species=False)
-    if check(result, model, model.thresholds) or model.says_when:
+    if check(result, model, model.thresholds):
         return
+    assert not model.says_when  # those hear something here
     answers = result.windows[[f"p_{label}" for label in model.labels]].median().dropna()
     lowered = {name[2:]: float(value) for name, value in answers.items()}
     result = run_pipeline_single_audio(path, model, thresholds=lowered, species=False)
