@@ -115,6 +115,8 @@ class Run:
         events, truth = self.events_of(name), self.simulation[1]
         plot_passage(self.recording(name), events, self.profile, start_s, end_s, ax=axes[0])
         plot_truth(events, truth[truth["recording"] == name], self.call_labels, start_s, end_s, axes[1])
+        axes[0].set_title(f"simulated  ·  {axes[0].get_title(loc='left')}", loc="left", fontsize=10)
+        axes[0].set_xlabel("")
         axes[1].set_xlabel("time from the recording's start (s); upper bars: simulated calls, lower bars: events")
         return figure
 
