@@ -102,13 +102,13 @@ def event_rows(span: Span, namer: Namer, clipped_s: np.ndarray = np.zeros(0), sp
     pairs = _pairs(calls, profile)
     events = _join_labels(calls, profile)
     rows = []
-    for event, members in events:
+    verdicts = [UNKNOWN] * len(events) if species is None else species.judge(span, [event for event, _ in events])
+    for (event, members), verdict in zip(events, verdicts):
         regions = span.regions[event.rows]
         row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "peak_hz": _peak_hz(regions), "labels": "+".join(event.labels)}
         row |= _scores(event, regions, span, namer)
         row |= {"n_calls": event.n_calls, "overlap": any(i in pairs["overlap"] for i in members), "diphonic": any(i in pairs["diphonic"] for i in members)}
         snr_db, level_db = _measure(event, span, profile)
-        verdict = UNKNOWN if species is None else species.judge(span, event.start_s, event.end_s, event.low_hz)
         flags = _flags(event, regions, snr_db, clipped_s, profile, not verdict.passes)
         rows.append(row | {"species_score": verdict.score, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
     return sorted(rows, key=lambda row: (row["start_s"], row["end_s"], row["labels"]))

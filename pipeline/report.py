@@ -70,7 +70,8 @@ class Report(Deployment):
         unknown = int((~self.heard["calibrated"].astype(bool)).sum())
         if unknown:
             said.append(f"<b>Levels of {counted(unknown, 'recording')} are not calibrated</b>: the hydrophone is unknown, and -170 dB stands in.")
-        return Page(f"<h1>{escape(self.title) or 'An empty deployment'}</h1>" + paragraph(*said).html)
+        title = (escape(self.title) or "An empty deployment") + (" (simulated)" if made_up else "")
+        return Page(f"<h1>{title}</h1>" + paragraph(*said).html)
 
     def effort_figure(self):
         if not len(self.dated):

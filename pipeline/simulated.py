@@ -27,12 +27,10 @@ def root_of(output: Path, audio: Path | None = None) -> Path | None:
     """The folder below which a run's recordings lay: as given, else as its parts tell it."""
     if audio is not None and audio.exists():
         return audio if audio.is_dir() else audio.parent
-    for part in sorted((output / "parts").glob("*.zip"))[:1]:
-        made = read_footer(part)
-        where, name = str(made.get("where", "")).replace("\\", "/"), str(made.get("input", ""))
-        if name and where.endswith("/" + name):
-            return Path(where[: -len(name)])
-    return None
+    part = next((output / "parts").glob("*.zip"), None)
+    made = read_footer(part) if part else {}
+    where, name = str(made.get("where", "")).replace("\\", "/"), str(made.get("input", ""))
+    return Path(where[: -len(name)]) if name and where.endswith("/" + name) else None
 
 
 def simulated_recordings(effort: pd.DataFrame, root: Path | None) -> tuple[list[str], pd.DataFrame]:

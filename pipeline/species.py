@@ -35,14 +35,19 @@ class SpeciesJudge:
         while self.parts and self.first + len(self.parts[0]) <= int(until_s * self.rate_hz):
             self.first += len(self.parts.pop(0))
 
-    def judge(self, span: Span, start_s: float, end_s: float, low_hz: float) -> Judgement:
-        """Judge an event of a span; see `SpeciesScorer.judge`."""
+    def judge(self, span: Span, events: list) -> list[Judgement]:
+        """Judge a span's events (with start_s, end_s, low_hz)."""
+        windows = [self._windows(span, event.start_s, event.end_s, event.low_hz) for event in events]
+        return self.scorer.judge_all(windows)
+
+    def _windows(self, span: Span, start_s: float, end_s: float, low_hz: float):
+        """What the model sees of an event, see `SpeciesScorer.windows_of`."""
         first = max(int((start_s - BESIDE_S) * self.rate_hz), self.first)
         last = int(np.ceil((end_s + BESIDE_S) * self.rate_hz))
         picture = decibels(self._frames(first, last))
         background = decibels(span.background_at(0.5 * (start_s + end_s))[: self.bands])
         at_s = first / self.rate_hz
-        return self.scorer.judge(picture, start_s, end_s, at_s, low_hz, background)
+        return self.scorer.windows_of(picture, start_s, end_s, at_s, low_hz, background)
 
     def _frames(self, first: int, last: int) -> np.ndarray:
         """(frames, bands) from `first` to before `last`, as far as there is sound."""

@@ -109,11 +109,13 @@ def test_the_shell_can_leave_it_out(recording, tmp_path, monkeypatch):
 def test_a_recording_too_slow_and_another_profile_leave_it_missing(tmp_path):
     x = noise(6, 4000)
     put(x, 4000, 2.0, sweep(1.0, 4000, 700, 1300, 112))
-    slow = run_pipeline_single_audio(write(tmp_path / NAME, x, 4000), ToyModel())
-    assert slow.events["species_score"].isna().all()
+    write(tmp_path / "in" / NAME, x, 4000)
+    run_multi_file_pipeline(tmp_path / "in", tmp_path / "out", ToyModel(), progress=False)
+    events, regions = (pd.read_parquet(tmp_path / "out" / f"{table}.parquet") for table in ("events", "regions"))
+    assert events["species_score"].isna().all() and len(regions)
     for label in ("ECHO", "HFPC", "BBPC", "Whistle"):  # none of them fits below 2 kHz
-        assert slow.regions[f"p_{label}"].isna().all() and slow.events[f"score_{label}"].isna().all()
-    assert len(slow.regions)
+        assert regions[f"p_{label}"].isna().all() and events[f"score_{label}"].isna().all()
+    assert species_of(PROFILE).limit_of(int(PROFILE.visible_bands(3000).sum())) is None  # 6 kHz
     assert species_of(load_profile("humpback")) is None
 
 
