@@ -25,7 +25,6 @@ from pipeline.spans import Regions, Span
 from ROI.band import RIDGE
 from ROI.crest import NAME as CREST
 from spectrogram.profile import Profile
-from training.species_score import UNKNOWN
 
 SNAP_S = 0.15          # so far may a region reach beyond a stretch of the trace that cuts it, which knows 0.1 s at best
 GAP_S = {"ECHO": 0.35}  # between regions of one call: click trains pause between clicks
@@ -102,15 +101,15 @@ def event_rows(span: Span, namer: Namer, clipped_s: np.ndarray = np.zeros(0), sp
     pairs = _pairs(calls, profile)
     events = _join_labels(calls, profile)
     rows = []
-    verdicts = [UNKNOWN] * len(events) if species is None else species.judge(span, [event for event, _ in events])
+    verdicts = [None] * len(events) if species is None else species.judge(span, [event for event, _ in events])
     for (event, members), verdict in zip(events, verdicts):
         regions = span.regions[event.rows]
         row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "peak_hz": _peak_hz(regions), "labels": "+".join(event.labels)}
         row |= _scores(event, regions, span, namer)
         row |= {"n_calls": event.n_calls, "overlap": any(i in pairs["overlap"] for i in members), "diphonic": any(i in pairs["diphonic"] for i in members)}
         snr_db, level_db = _measure(event, span, profile)
-        flags = _flags(event, regions, snr_db, clipped_s, profile, not verdict.passes)
-        rows.append(row | {"species_score": verdict.score, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
+        flags = _flags(event, regions, snr_db, clipped_s, profile, verdict is not None and not verdict.passes)
+        rows.append(row | {"species_score": np.nan if verdict is None else verdict.score, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
     return sorted(rows, key=lambda row: (row["start_s"], row["end_s"], row["labels"]))
 
 

@@ -1,7 +1,7 @@
 """What may speak against an event, in words, and which events pass.
 
-An event is never left out for a flag: tables hold all of them. What a biologist reads first (report,
-default tables) are those that pass, then how many more there are and what marks them.
+An event is never left out for a flag: tables hold all of them. What a biologist reads first (report, notebook)
+are those that pass, then how many more there are and what marks them.
 """
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def passes(events: pd.DataFrame) -> pd.Series:
     species_score), nothing does."""
     if "flags" not in events:
         return pd.Series(True, events.index)
-    texts = {text: not set(str(text).split("+")) & set(AGAINST) for text in events["flags"].unique()}
-    return events["flags"].map(texts).astype(bool)
+    texts = events["flags"].unique()
+    good = {text: not set(str(text).split("+")) & set(AGAINST) for text in texts}
+    return events["flags"].map(good).astype(bool)
 
 
 def flag_counts(events: pd.DataFrame) -> dict[str, int]:

@@ -26,7 +26,6 @@ from spectrogram.memory import keep_freed_memory
 from spectrogram.profile import Profile
 from spectrogram.recording import BadRecording, Recording, reason
 from spectrogram.threads import one_thread_per_call
-from training.species_score import SpeciesScorer
 
 
 def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile: str | Profile | None = None, thresholds: dict | None = None,
@@ -109,14 +108,16 @@ def load(model=None, profile: str | Profile | None = None, device: str | None = 
     return _loaded(model, files, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def species_of(profile: Profile, wanted: bool = True) -> SpeciesScorer | None:
-    """The profile's species model; None where it is not wanted, or there is none for this front end.
+def species_of(profile: Profile, wanted: bool = True):
+    """The profile's species model (`training.species_score.SpeciesScorer`); None where it is not wanted, or there is none for this front end.
 
     Raises
     ------
     BadSpeciesModel
         (ValueError) where it is damaged.
     """
+    from training.species_score import SpeciesScorer
+
     scorer = SpeciesScorer.load(profile=profile.name) if wanted else None
     return scorer if scorer is not None and scorer.fits(profile) else None
 

@@ -7,11 +7,15 @@ The background is the span's own. Nothing here depends on how the sound was cut.
 """
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pipeline.spans import Span
 from spectrogram.profile import Profile
-from training.species_score import Judgement, SpeciesScorer
+
+if TYPE_CHECKING:
+    from training.species_score import Judgement, SpeciesScorer
 
 BESIDE_S = 1.0  # that the windows of a short event may reach beyond it
 LEAST_POWER = np.float32(1e-30)  # µPa²/Hz, of digital silence
@@ -37,7 +41,7 @@ class SpeciesJudge:
 
     def judge(self, span: Span, events: list) -> list[Judgement]:
         """Judge a span's events (with start_s, end_s, low_hz)."""
-        windows = [self._windows(span, event.start_s, event.end_s, event.low_hz) for event in events]
+        windows = [self._windows(span, e.start_s, e.end_s, e.low_hz) for e in events]
         return self.scorer.judge_all(windows)
 
     def _windows(self, span: Span, start_s: float, end_s: float, low_hz: float):

@@ -1,11 +1,13 @@
 """A simulated deployment is called one, and what was found in it is told against its truth."""
 import json
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from pipeline import run_multi_file_pipeline
 from pipeline.overview import Run, describe
+from pipeline.plots import draw_events
 from pipeline.report import Report
 from pipeline.simulated import found_table, judged, plot_truth, root_of, simulated_recordings
 from preprocessing.soundscape import simulate_deployment
@@ -67,6 +69,9 @@ def test_the_report_and_the_notebook_say_simulated_and_what_was_found(deployment
     run = Run(deployment / "in", deployment / "out")
     assert "This deployment is simulated" in describe(run) and "unverified" in describe(run)
     assert run.found()["calls"].sum() > 0
+    spectrogram, bars, *_ = run.draw_found(run.effort["recording"][0], 0.0, 8.0).axes
+    assert spectrogram.get_title(loc="left").startswith("simulated") and bars.get_xlim() == (0, 8)
+    plt.close("all")
 
 
 def test_recorded_sound_and_a_damaged_mark_are_not_simulated(deployment, tmp_path):
@@ -82,10 +87,21 @@ def test_recorded_sound_and_a_damaged_mark_are_not_simulated(deployment, tmp_pat
 
 
 def test_the_picture_shows_calls_and_events_of_the_time_that_is_asked_for():
-    import matplotlib.pyplot as plt
-
     figure, ax = plt.subplots()
     plot_truth(EVENTS[EVENTS["recording"] == "a"], TRUTH[TRUTH["recording"] == "a"], LABELS, 0.0, 10.0, ax)
     assert len(ax.collections) == 4 + 5 and ax.get_xlabel() == "time (s)"
     assert [text.get_text() for text in ax.get_yticklabels()] == ["Whistle", "ECHO"]
+    plt.close(figure)
+
+
+def test_names_of_events_that_begin_together_are_not_written_over_each_other():
+    figure, ax = plt.subplots(figsize=(11, 5))
+    ax.set(xlim=(0, 10), ylim=(0, 90))
+    box = {"start_s": 2.0, "end_s": 3.0, "low_hz": 2e3, "high_hz": 3e4, "diphonic": False, "flags": ""}
+    events = pd.DataFrame([box | {"labels": x} for x in ("ECHO", "HFPC", "BBPC+Whistle")])
+    draw_events(ax, events.assign(flags=["", "below_snr", ""]), 0.0, 10.0)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    assert [patch.get_linestyle() for patch in ax.patches] == ["-", "--", "-"]
     plt.close(figure)
