@@ -1,7 +1,7 @@
 """What may speak against an event, in words, and which events pass.
 
-An event is never left out for a flag: tables hold all of them. What a biologist reads first (report, notebook)
-are those that pass, then how many more there are and what marks them.
+An event is never left out for a flag: tables hold all of them. What a biologist reads first
+(report, notebook) are those that pass, then how many more there are and what marks them.
 """
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def passes(events: pd.DataFrame) -> pd.Series:
     species_score), nothing does."""
     if "flags" not in events:
         return pd.Series(True, events.index)
-    texts = events["flags"].unique()
-    good = {text: not set(str(text).split("+")) & set(AGAINST) for text in texts}
-    return events["flags"].map(good).astype(bool)
+    flags = events["flags"].fillna("").astype("str")  # a CSV's empty cells
+    good = {text: not set(text.split("+")) & set(AGAINST) for text in flags.unique()}
+    return flags.map(good).astype(bool)
 
 
 def flag_counts(events: pd.DataFrame) -> dict[str, int]:

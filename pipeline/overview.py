@@ -178,4 +178,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m pipeline.overview PICTURE, for example docs/events.png")
     main(sys.argv[1])

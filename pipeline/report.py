@@ -51,8 +51,8 @@ class Report(Deployment):
         if more:
             said[0] += f" {more[:-1]} (<a href=\"#marked\">marked</a>)."
         made_up = len(self.simulation[0])
+        every = made_up == self.effort["recording"].nunique()
         if made_up:
-            every = made_up == self.effort["recording"].nunique()
             said.insert(0, f"<b>Simulated: no animal was recorded.</b> {'Every recording here was' if every else counted(made_up, 'recording') + (' was' if made_up == 1 else ' were')} made by a simulator.")
         said.append("Names and rates of events are <b>unverified</b> until somebody has listened to a sample of them.")
         undated = len(self.heard) - len(self.dated)
@@ -66,11 +66,11 @@ class Report(Deployment):
             said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>, which was <b>trained on simulated sound</b>: "
                         f"check its names before you rely on them (<code>{self.model_info['folder']}/model_card.md</code>).")
         elif self.made["events"].get("model_id"):
-            said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code> .")
+            said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>.")
         unknown = int((~self.heard["calibrated"].astype(bool)).sum())
         if unknown:
             said.append(f"<b>Levels of {counted(unknown, 'recording')} are not calibrated</b>: the hydrophone is unknown, and -170 dB stands in.")
-        title = (escape(self.title) or "An empty deployment") + (" (simulated)" if made_up else "")
+        title = (escape(self.title) or "An empty deployment") + ("" if not made_up else " (simulated)" if every else " (partly simulated)")
         return Page(f"<h1>{title}</h1>" + paragraph(*said).html)
 
     def effort_figure(self):

@@ -160,7 +160,7 @@ def test_an_event_passes_unless_a_flag_speaks_against_its_name():
     events = flagged("", "clipped", "region_missing+clipped", "clipped+below_snr", *AGAINST)
     assert passes(events).tolist() == [True] * 3 + [False] * (1 + len(AGAINST))
     assert passes(pd.DataFrame({"start_s": [1.0]})).all()  # an older table
-    assert passes(flagged()).tolist() == []
+    assert passes(flagged()).tolist() == [] and passes(flagged(np.nan, "below_snr")).tolist() == [True, False]
     assert passing(events).index.tolist() == [0, 1, 2]
     assert flag_counts(events)["below_snr"] == 2
     assert more_line(events).startswith("6 more events do not pass: steady_tone 1,")
