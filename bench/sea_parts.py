@@ -19,6 +19,7 @@ from bench.sea_figures import (
     positive_windows,
     windows_table,
 )
+from pipeline.flags import passes
 from pipeline.single import run_pipeline_single_audio
 from preprocessing.sea_clips import sea_clips
 from spectrogram.recording import BadRecording
@@ -75,9 +76,8 @@ def _joined(parts) -> pd.DataFrame:
 
 
 def passing(events: pd.DataFrame):
-    """Events that pass: `species_score` from `PASS`, or missing, since nothing is known against
-    them. None where there is no such column."""
-    return events[~(events["species_score"] < PASS)] if "species_score" in events else None
+    """Events that pass (`pipeline.flags.passes`); None where they carry no flags."""
+    return events[passes(events)] if "flags" in events else None
 
 
 def real(sea: Sea) -> dict:
@@ -269,9 +269,9 @@ def watkins(sea: Sea) -> dict:
         each = [o for o in out["others by source"].values() if o[name] != MISSING]
         mean = float(np.mean([o[name] / o["clips"] for o in each])) if each else MISSING
         out["other animals"][f"{name}_mean_of_sources"] = mean
-    others_passing = out["other animals"]["passing"]
-    if others_passing != MISSING:
-        out["other animals"]["passing_share"] = others_passing / len(others)
+    for name in ("passing", "passing_left_out"):
+        if out["other animals"][name] != MISSING:
+            out["other animals"][f"{name}_share"] = out["other animals"][name] / len(others)
     path = sea_sound.continuous(belugas, OUTPUT)
     result = run_pipeline_single_audio(path, sea.model, workers=1)
     length = (result.events["end_s"] - result.events["start_s"]).to_numpy()
@@ -287,10 +287,28 @@ def watkins(sea: Sea) -> dict:
 
 
 def _answered(clips: pd.DataFrame, events: pd.DataFrame) -> dict:
+    """Clips with an event, with one that passes, and with one that passes by a species model that
+    learnt from no clip of its source (the clip's score, its highest window's, stands for it)."""
     mine = events[events["recording"].isin(clips["recording"])]
-    kept = passing(mine)
-    return {"clips": len(clips), "with_event": int(mine["recording"].nunique()),
-            "passing": MISSING if kept is None else int(kept["recording"].nunique())}  # fmt: skip
+    kept, scores = passing(mine), left_out_scores()
+    out = {"clips": len(clips), "with_event": int(mine["recording"].nunique()),
+           "passing": MISSING, "passing_left_out": MISSING}  # fmt: skip
+    if kept is not None:
+        out["passing"] = int(kept["recording"].nunique())
+    if kept is not None and scores is not None:
+        but_species = mine["flags"].str.replace("other_animal", "", regex=False)
+        heard = mine[passes(mine.assign(flags=but_species))]["recording"].unique()
+        out["passing_left_out"] = int(sum(not scores.get(name, np.nan) < PASS for name in heard))
+    return out
+
+
+def left_out_scores(folder: Path = ROOT / "results" / "beluga_species") -> dict | None:
+    """recording -> score by a species model that knows nothing of its source; None: not kept."""
+    path = folder / "predictions.parquet"
+    if not path.is_file():
+        return None
+    table = pd.read_parquet(path, columns=["recording", "score"])
+    return dict(zip(table["recording"], table["score"]))
 
 
 MEASURES = {

@@ -40,7 +40,8 @@ def _run(a: argparse.Namespace, tell) -> int:
         table = run_multi_file_pipeline(
             a.input, a.output, a.model, profile=a.profile, thresholds=thresholds, channel=a.channel, overrides=a.overrides, clock=a.clock,
             level_row_s=a.level_row_s, workers=a.workers, scheduler=a.scheduler, watch=a.watch, settle_s=a.settle_s, device=a.device, csv=a.csv,
-            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise, split_s=a.split_s, time_limit_s=a.time_limit_s, gone=a.gone)
+            raven=not a.no_raven, again=a.again, progress=not a.quiet, denoise=a.denoise, split_s=a.split_s, time_limit_s=a.time_limit_s, gone=a.gone,
+            species=not a.no_species)
     except (ValueError, OSError, PartChanged) as error:  # nothing there, wrong arguments, a model that does not fit, a folder that cannot be written
         tell(str(error))
         return 2
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="folder of a saved model, or an experiment's name (default: the profile's shipped model)")
     parser.add_argument("--profile", help="species profile (default: PROFILE in .env, else beluga)")
     parser.add_argument("--denoise", metavar="HOW", help='denoise what the model sees: "gate", or the folder of a trained U-Net (default: as the model was trained)')
+    parser.add_argument("--no-species", action="store_true", help="leave out the species model, which is for academic, non-commercial use: species_score is missing then")
     parser.add_argument("--channel", type=int, default=0, help="channel, counted from 0")
     parser.add_argument("--overrides", help="CSV with columns file, start_utc, serial, sensitivity_db, gain")
     parser.add_argument("--clock", help="time zone of the recorder's clock, e.g. America/Toronto (default: TIMEZONE in .env, else UTC)")

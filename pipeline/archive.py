@@ -48,7 +48,7 @@ class Archive:
 
     Parameters
     ----------
-    settings : channel, level_row_s, denoise (its name). denoise : as the user gave it. overrides : of `read_overrides`. say : prints a line.
+    settings : channel, level_row_s, denoise (its name). species : who gives `species_score`, or None. denoise : as the user gave it. overrides : of `read_overrides`. say : prints a line.
     time_limit_s : how long a recording may take; none: `pipeline.time_limit.limit_of` its size.
     gone : what becomes of recordings that the input lacks, see `pipeline.earlier`.
 
@@ -59,7 +59,9 @@ class Archive:
     """
 
     def __init__(self, folder: Path, model, thresholds: dict, settings: dict, clock, overrides: dict, raven: bool, again: bool, say=print, denoise=None,
-                 time_limit_s: float | None = None, gone: str | None = None):
+                 time_limit_s: float | None = None, gone: str | None = None, species=None):
+        settings = settings | {"species": species and species.model_id}
+        self.species = species
         self.folder, self.model, self.thresholds, self.settings, self.clock, self.denoise = folder, model, thresholds, settings, clock, denoise
         self.overrides, self.raven, self.again, self.say, self.time_limit_s = overrides, raven, again, say, time_limit_s
         self.said: Counter = Counter()

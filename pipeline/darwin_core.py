@@ -1,14 +1,16 @@
 """Detections and effort as a Darwin Core archive, for OBIS and GBIF: `event.csv` (core: the effort), `occurrence.csv`, `meta.xml`.
 
 Each deployment (a recorder at a site) is an event, each recording in it a child event with its interval and its seconds of sound. Each recording
-that could show at least one call type has one occurrence of the species: present, with the number of acoustic events, or absent. Calls are
-not animals: nothing is said about individuals. Before publishing, add the data set's description (eml.xml) and licence.
+that could show at least one call type has one occurrence of the species: present, with the number of acoustic events that pass
+(`pipeline.flags`), or absent. Where events were named and none of them passes, neither is claimed: the recording has no occurrence, and its
+eventRemarks say so. Calls are not animals: nothing is said about individuals. Before publishing, add the data set's description (eml.xml) and licence.
 
 Terms: Darwin Core (TDWG, dwc.tdwg.org/terms); machine predictions as in the OBIS manual: basisOfRecord MachineObservation,
 identificationVerificationStatus PredictedByMachine.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -17,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.effort import listened_s, one_each, with_places
+from pipeline.flags import flag_counts, passes
 from pipeline.minutes import event_labels
 from pipeline.tables import csv_text, write_text
 from spectrogram import __version__
@@ -51,7 +54,8 @@ def to_darwin_core(events: pd.DataFrame, effort: pd.DataFrame, folder: str | Pat
     effort = effort[effort["duration_s"] > 0].reset_index(drop=True)
     made, constants = dict(made or {}), dict(constants or {})
     places = {site: _position(positions, site) for site in effort["site"].unique()}
-    event = pd.concat([_deployments(effort, dataset, places), _recordings(one_each(effort), dataset, places)], ignore_index=True).assign(**constants)
+    marked = _marked(events)
+    event = pd.concat([_deployments(effort, dataset, places), _recordings(one_each(effort), dataset, places, marked)], ignore_index=True).assign(**constants)
     taxon = {"scientificName": scientific_name, "scientificNameID": scientific_name_id or WORMS.get(scientific_name, ""), "taxonRank": "species", "kingdom": "Animalia",
              "vernacularName": vernacular_name}
     occurrence = _occurrences(events, effort, dataset, taxon, made, remarks).assign(**constants)
@@ -100,7 +104,15 @@ def _protocol(recorder: str) -> str:
     return f"passive acoustic monitoring with a hydrophone ({recorder}); calls found and named by Sea Canary {__version__}"
 
 
-def _recordings(effort: pd.DataFrame, dataset: str, places: dict) -> pd.DataFrame:
+def _marked(events: pd.DataFrame) -> pd.Series:
+    """recording -> a remark on its events that do not pass, for those that have some."""
+    rest = events[~passes(events)]
+    flags = {name: ", ".join(f"{flag} {n}" for flag, n in flag_counts(mine).items()) for name, mine in rest.groupby("recording")}
+    n = rest.groupby("recording").size()
+    return pd.Series({name: f"{n[name]} more acoustic events were named and marked as doubtful: {text}" for name, text in flags.items()}, dtype="object")
+
+
+def _recordings(effort: pd.DataFrame, dataset: str, places: dict, marked: pd.Series) -> pd.DataFrame:
     seconds, rate = effort["duration_s"].round(3), effort["sample_rate_hz"].astype(str)
     unknown = np.where(effort["start_utc"].isna(), "start time unknown", "")
     return pd.DataFrame({
@@ -109,18 +121,21 @@ def _recordings(effort: pd.DataFrame, dataset: str, places: dict) -> pd.DataFram
         "sampleSizeValue": seconds, "sampleSizeUnit": "second", "samplingEffort": seconds.astype(str) + " s of sound at " + rate + " samples per second",
         "locationID": effort["site"], "locality": effort["site"],
         **{term: effort["site"].map({site: place[term] for site, place in places.items()}) for term in next(iter(places.values()), {})},
-        "eventRemarks": [("; ".join(filter(None, pair))) for pair in zip(unknown, effort["reason"].fillna(""))]})
+        "eventRemarks": [("; ".join(filter(None, three))) for three in zip(unknown, effort["reason"].fillna(""), effort["recording"].map(marked).astype(object).fillna(""))]})
 
 
 def _occurrences(events: pd.DataFrame, effort: pd.DataFrame, dataset: str, taxon: dict, made: dict, remarks: str) -> pd.DataFrame:
     labels = event_labels(events)
     missing = effort["missing_labels"].fillna("").astype("str")
     blind = missing.map({text: bool(labels) and set(labels) <= set(text.split("+")) for text in missing.unique()}).astype(bool)
-    seen = effort[~blind]
+    good = passes(events)
+    doubtful = effort["recording"].isin(set(events.loc[~good, "recording"]) - set(events.loc[good, "recording"]))
+    shown = ~blind & ~doubtful
+    seen, events = effort[shown], events[good]
     counts = events.groupby(["recording", "labels"], sort=True).size()
     said = (counts.index.get_level_values(1) + " " + counts.astype(str)).groupby(level=0).agg(", ".join)
     number = seen["recording"].map(counts.groupby(level=0).sum()).fillna(0).astype(int)
-    could_not = missing[~blind].map({text: f"could not show {', '.join(x for x in text.split('+') if x in labels)} at this sample rate" if text else "" for text in missing.unique()})
+    could_not = missing[shown].map({text: f"could not show {', '.join(x for x in text.split('+') if x in labels)} at this sample rate" if text else "" for text in missing.unique()})
     model = f"model {made['model_id']}" if made.get("model_id") else ""
     thresholds = ", ".join(f"{label} {values['on']:.3g}" for label, values in made.get("thresholds", {}).items() if label in labels)
     identified = "; ".join(filter(None, [remarks, model, thresholds and f"thresholds {thresholds}"]))
@@ -131,7 +146,20 @@ def _occurrences(events: pd.DataFrame, effort: pd.DataFrame, dataset: str, taxon
         "organismQuantity": number.where(present, "").astype(object), "organismQuantityType": np.where(present, "acoustic events", ""),
         "identificationVerificationStatus": "PredictedByMachine", "identificationReferences": f"Sea Canary {made.get('code_version', __version__)}",
         "identificationRemarks": identified,
+        "dynamicProperties": seen["recording"].map(_scores(events)).astype(object).fillna(""),
         "occurrenceRemarks": [("; ".join(filter(None, pair))) for pair in zip(seen["recording"].map(said).astype(object).fillna(""), could_not)]})
+
+
+def _scores(events: pd.DataFrame) -> dict[str, str]:
+    """recording -> JSON of the highest score of each label among its events, and of the median species_score."""
+    out = {}
+    for name, mine in events.groupby("recording"):
+        highest = {f"highest score {label}": mine.get(f"score_{label}") for label in event_labels(events)}
+        said = {key: round(float(column.max()), 3) for key, column in highest.items() if column is not None and column.notna().any()}
+        if "species_score" in mine and mine["species_score"].notna().any():
+            said["median species_score"] = round(float(mine["species_score"].median()), 3)
+        out[name] = json.dumps(said)
+    return out
 
 
 def _meta(event: list[str], occurrence: list[str]) -> str:

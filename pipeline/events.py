@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from pipeline.flags import FLAGS as FLAGS
 from pipeline.naming import Namer
 from pipeline.naming import call_labels as call_labels
 from pipeline.spans import Regions, Span
@@ -43,7 +44,6 @@ ABOVE_DB = 3.0         # ... in cells that stand so far above the background
 LEAST_SNR_DB = 0.0     # in the event's box; below: flag below_snr
 STEADY_S, STEADY_DRIFT, STEADY_BANDS = 1.0, 0.05, 4
 IMPULSE_SHARE, IMPULSE_S = 0.6, 0.08
-FLAGS = ("steady_tone", "single_impulse", "out_of_domain", "clipped", "below_snr", "region_missing")
 
 
 @dataclass
@@ -95,21 +95,23 @@ def build_events(span: Span, namer: Namer) -> pd.DataFrame:
     return event_table(event_rows(span, namer), namer.profile)
 
 
-def event_rows(span: Span, namer: Namer, clipped_s: np.ndarray = np.zeros(0)) -> list[dict]:
-    """The events of a span as plain rows, in order; see `build_events`. `clipped_s`: seconds of the recording in which samples are at full scale."""
+def event_rows(span: Span, namer: Namer, clipped_s: np.ndarray = np.zeros(0), species=None) -> list[dict]:
+    """The events of a span as plain rows, in order; see `build_events`. `clipped_s`: seconds of the recording in which samples are at full scale;
+    `species`: the recording's `pipeline.species.SpeciesJudge`, or None."""
     profile = namer.profile
     calls = [call for label in namer.shown for call in _calls_of(label, span, namer)]
     pairs = _pairs(calls, profile)
     events = _join_labels(calls, profile)
     rows = []
-    for event, members in events:
+    verdicts = [None] * len(events) if species is None else species.judge(span, [event for event, _ in events])
+    for (event, members), verdict in zip(events, verdicts):
         regions = span.regions[event.rows]
         row = {"start_s": event.start_s, "end_s": event.end_s, "low_hz": event.low_hz, "high_hz": event.high_hz, "peak_hz": _peak_hz(regions), "labels": "+".join(event.labels)}
         row |= _scores(event, regions, span, namer)
         row |= {"n_calls": event.n_calls, "overlap": any(i in pairs["overlap"] for i in members), "diphonic": any(i in pairs["diphonic"] for i in members)}
         snr_db, level_db = _measure(event, span, profile)
-        flags = _flags(event, regions, snr_db, clipped_s, profile)
-        rows.append(row | {"species_score": np.nan, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
+        flags = _flags(event, regions, snr_db, clipped_s, profile, verdict is not None and not verdict.passes)
+        rows.append(row | {"species_score": np.nan if verdict is None else verdict.score, "flags": "+".join(flags), "snr_db": snr_db, "level_db": level_db})
     return sorted(rows, key=lambda row: (row["start_s"], row["end_s"], row["labels"]))
 
 
@@ -394,7 +396,7 @@ def _peak_hz(regions: Regions) -> float:
     return float(regions.boxes["peak_hz"][np.argmax(regions.boxes["snr_db"])]) if len(regions) else np.nan
 
 
-def _flags(event: Call, regions: Regions, snr_db: float, clipped_s: np.ndarray, profile: Profile) -> list[str]:
+def _flags(event: Call, regions: Regions, snr_db: float, clipped_s: np.ndarray, profile: Profile, other_animal: bool) -> list[str]:
     """What speaks against an event; see FLAGS."""
     boxes = regions.boxes
     high = [label for label in event.labels if label in profile.heads.get("hf_call", ())]
@@ -407,6 +409,7 @@ def _flags(event: Call, regions: Regions, snr_db: float, clipped_s: np.ndarray, 
         "steady_tone": bool(steady_s >= STEADY_S and steady_s >= 0.5 * event.length_s),
         "single_impulse": bool(len(boxes) and high and len(high) == len(event.labels) and not trains and struck.all() and event.n_calls <= 1),
         "out_of_domain": bool(regions.far.any()),
+        "other_animal": other_animal,
         "clipped": bool(((clipped_s >= np.floor(event.start_s)) & (clipped_s < event.end_s)).any()),
         "below_snr": not snr_db >= LEAST_SNR_DB,
         "region_missing": not len(boxes),

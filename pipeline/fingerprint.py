@@ -28,7 +28,7 @@ def footer(source, recording: dict, settings: dict, thresholds: dict, model) -> 
 
     Parameters
     ----------
-    source : Source. recording : start_utc (of name or table), recorder, serial, sensitivity_db, calibrated. settings : channel, level_row_s, denoise.
+    source : Source. recording : start_utc (of name or table), recorder, serial, sensitivity_db, calibrated. settings : channel, level_row_s, denoise, species.
     """
     profile = model.profile
     decides = {"input": source.name, "input_size": source.size, "input_changed": source.changed, "log": source.log and [source.log.size, source.log.changed],

@@ -18,6 +18,7 @@ import pandas as pd
 from pipeline.drafts import draft
 from pipeline.effort import CRYSTAL, OVERLAP_S, one_each, with_places
 from pipeline.events import call_labels
+from pipeline.flags import passes
 from pipeline.parts import PartFile
 from pipeline.tables import EFFORT_TYPES, LEVEL_TYPES, TABLES, csv_text, event_types, region_types, typed, window_types
 from spectrogram.dating import IMPOSSIBLE
@@ -242,11 +243,12 @@ def _count(events, counts: dict[str, Counter]) -> None:
         count.update(labels.split("+"))
     count["diphonic"] += sum(events["diphonic"].to_pylist())
     count["events"] += len(events)
+    count["passing"] += int(passes(events.select(["flags"]).to_pandas()).sum()) if "flags" in events.column_names else len(events)
 
 
 def _summary(effort: pd.DataFrame, counts: dict[str, Counter], profile) -> pd.DataFrame:
-    """Effort with the number of events of each label, of diphonic ones and of all, for each recording."""
+    """Effort with the number of events of each label, of diphonic ones, of all and of those that pass, for each recording."""
     table = one_each(effort)[["recording", "start_utc", "duration_s", "sample_rate_hz", "status", "reason", "gap_before_s", "missing_labels"]].copy()
-    for what in (*call_labels(profile), "diphonic", "events"):
+    for what in (*call_labels(profile), "diphonic", "events", "passing"):
         table[what] = pd.Series([counts[name][what] if name in counts else 0 for name in table["recording"]], dtype="int64")
     return table

@@ -14,6 +14,7 @@ from pipeline.naming import Namer
 from pipeline.provenance import provenance
 from pipeline.result import PipelineResult
 from pipeline.spans import Regions, SpanCutter
+from pipeline.species import SpeciesJudge
 from pipeline.tables import EFFORT_TYPES, event_types, region_types, table_of, window_types
 from ROI.detector import RoiDetector
 from spectrogram.generator import COARSE_FRAMES, coarse_peak
@@ -30,13 +31,16 @@ def check_level_row(level_row_s) -> None:
 
 
 class Joiner:
-    """The state of one recording's way through. Parameters as for `run_pipeline_single_audio`; `denoised_by`: what the tables call the denoiser."""
+    """The state of one recording's way through. Parameters as for `run_pipeline_single_audio`; `denoised_by`: what the tables call the denoiser;
+    `species`: who gives `species_score` (`training.species_score`), or None."""
 
-    def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, name: str, denoised_by: str | None = None):
+    def __init__(self, recording: Recording, model, thresholds: dict, level_row_s: int, name: str, denoised_by: str | None = None, species=None):
         check_level_row(level_row_s)
         self.recording, self.model, self.thresholds, self.level_row_s, self.name, self.denoised_by = recording, model, thresholds, level_row_s, name, denoised_by
         profile = self.profile = model.profile
-        self.provenance = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by})
+        self.provenance = provenance(recording, profile, thresholds, model.model_id, {"level_row_s": level_row_s, "denoise": denoised_by, "species": species and species.model_id})
+        self.species_id = species and species.model_id
+        self.species = SpeciesJudge(species, profile) if species else None
         self.missing = [x for x in profile.labels if not profile.observable(x, recording.nyquist_hz)]
         self.traces, self.peaks = TraceJoiner(profile), WindowPeaks(profile)
         when = getattr(model, "says_when", None)  # labels of which the model tells moments; of the others each moment has its window's answer
@@ -77,10 +81,14 @@ class Joiner:
         self.prob_parts.append(self.model.windows_of(self.peaks.push(trace, positions.shape[2])) if self.model.by_trace else made.window_prob)
         if made.clipped is not None:
             self.clipped_s = np.concatenate([self.clipped_s, made.seconds.start_s[made.clipped]])
+        if self.species:
+            self.species.push(made.psd)
         regions, spans = self.spans.push(trace, made.coarse_psd, coarse_peak(made.psd), boxes, self.detector.settled_s, made.final)
         self.regions = self.regions.then(regions)
         for span in spans:
-            self.events += event_rows(span, self.namer, self.clipped_s)
+            self.events += event_rows(span, self.namer, self.clipped_s, self.species)
+        if self.species:
+            self.species.forget(self.spans.kept_s)
 
     def _levels(self, made: Made) -> None:
         """Keep seconds until they fill whole rows, so that long recordings do not gather them all, and until the chunk after them
@@ -141,7 +149,7 @@ class Joiner:
         metadata = {"recording": self.name, "start_utc": recording.start_utc, "time_source": recording.time_source, "duration_s": duration_s,
                     "sample_rate_hz": recording.sample_rate_hz, "serial": recording.serial, "recorder": recording.recorder, "sensitivity_db": recording.sensitivity_db,
                     "calibrated": recording.calibrated, "missing_labels": self.missing, "thresholds": self.thresholds, "status": status,
-                    "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "provenance": self.provenance}
+                    "faults": list(recording.faults), "model_id": self.model.model_id, "denoise": self.denoised_by, "species": self.species_id, "provenance": self.provenance}
         return PipelineResult(recording, profile, self._event_table(common), self._window_table(), levels, self._region_table(), table_of(effort, EFFORT_TYPES, len(begin_s)), metadata)
 
     def _event_table(self, common: dict) -> pd.DataFrame:

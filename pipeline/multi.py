@@ -21,7 +21,7 @@ from pipeline.local_workers import sensible_workers
 from pipeline.parts import Job, Part
 from pipeline.progress import Bar, say
 from pipeline.ripening import SETTLE_S
-from pipeline.single import load, override
+from pipeline.single import load, override, species_of
 from pipeline.sources import find_recordings, list_recordings
 from pipeline.splitting import Splitter, limit_s, stretches
 from pipeline.time_limit import check_limit
@@ -34,7 +34,7 @@ from spectrogram.names import zone
 def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, thresholds=None, channel: int = 0, overrides=None, clock: str | None = None,
                             level_row_s: int = 60, workers: int | None = None, scheduler=None, watch: bool = False, settle_s: float = SETTLE_S,
                             device: str | None = None, csv: bool = False, raven: bool = True, again: bool = False, progress: bool = True, denoise=None,
-                            split_s: float | None = None, time_limit_s: float | None = None, gone: str | None = None) -> pd.DataFrame:
+                            split_s: float | None = None, time_limit_s: float | None = None, gone: str | None = None, species: bool = True) -> pd.DataFrame:
     """Find and name the calls in a folder, a bucket or a web folder of recordings (any depth).
 
     Parameters
@@ -79,7 +79,7 @@ def run_multi_file_pipeline(input_dir, output_dir, model=None, *, profile=None, 
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: give 1 or more")
     archive = Archive(Path(output_dir), loaded, chosen, {"channel": channel, "level_row_s": int(level_row_s), "denoise": denoised_by}, zone(clock or os.environ.get("TIMEZONE")),
-                      given, raven, again, say, denoise, time_limit_s, gone)
+                      given, raven, again, say, denoise, time_limit_s, gone, species_of(loaded.profile, species))
     unknown = strangers(given, [source.name for source in sources])
     if unknown and not watch:
         say(f"{overrides}: no recording is called {', '.join(unknown)}; give paths below {input_dir}, or file names")

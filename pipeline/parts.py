@@ -170,9 +170,11 @@ def _made_of(job: Job, near: Near, model) -> Part:
         recording = job.open(near.path)
         threads = job.threads if job.threads > 1 else 0  # 0: all in this thread, so that a worker takes one core and no more
         result = run_pipeline_single_audio(recording, model, thresholds=job.thresholds, level_row_s=job.level_row_s, workers=threads, name=job.source.name,
-                                           denoise=job.denoise)
+                                           denoise=job.denoise, species=job.made["settings"].get("species") is not None)
         if result.metadata["denoise"] != job.made["settings"].get("denoise"):
             raise ValueError(f"the denoiser here is {result.metadata['denoise']}, the run's is {job.made['settings'].get('denoise')}; copy the same folder to every machine")
+        if result.metadata["species"] != job.made["settings"].get("species"):
+            raise ValueError(f"the species model here is {result.metadata['species']}, the run's is {job.made['settings'].get('species')}; copy the same folder to every machine")
     except Exception as error:
         lasting = isinstance(error, (BadRecording, UnicodeEncodeError)) and near.path.is_file() and _readable(near.path)
         return failed_part(job, _why(job, near, error), model.profile, lasting)

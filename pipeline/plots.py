@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.effort import epoch_s, listened_pieces, utc
+from pipeline.flags import passes
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.recording import Recording
 
 COLOURS = {"ECHO": "#56b4e9", "HFPC": "#f0e442", "BBPC": "#e69f00", "Whistle": "#7fe07f", "Boat": "#999999"}  # Okabe-Ito, fit for dark pictures
+LINE_PT, LETTER_PT = 9.0, 4.6  # of the names of events
 DIPHONIC = "#ff7fbf"
 STATUS = {"ok": "#009e73", "partial": "#e69f00", "failed": "#d55e00", "gone": "#0072b2"}
 
@@ -31,20 +33,29 @@ def plot_passage(recording: Recording, events: pd.DataFrame, profile, start_s: f
 
 
 def draw_events(ax, events: pd.DataFrame, start_s: float, end_s: float):
-    """Boxes and names of the events between two times, on axes in seconds and kHz."""
+    """Boxes and names of the events between two times, on axes in seconds and kHz; dashed: something speaks against the event."""
     from matplotlib import patheffects
     from matplotlib.patches import Rectangle
 
     outline = [patheffects.withStroke(linewidth=2, foreground="black")]
     low_khz, high_khz = ax.get_ylim()
+    extent = ax.get_window_extent()
+    point = ax.figure.dpi / 72  # pixels
+    line, letter_s = LINE_PT * point / extent.height, LETTER_PT * point / extent.width * (end_s - start_s)
+    names: list[tuple] = []  # (begin_s, end_s, height) of those that are drawn: none is written over another
+    events = events.assign(passing=passes(events))
     for event in events[(events["start_s"] < end_s) & (events["end_s"] > start_s)].itertuples():
         colour = DIPHONIC if event.diphonic else COLOURS.get(event.labels.split("+")[0], "white")
         bottom, top = max(event.low_hz / 1e3, low_khz), min(event.high_hz / 1e3, high_khz)
-        ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4))
+        ax.add_patch(Rectangle((event.start_s, bottom), event.end_s - event.start_s, top - bottom, fill=False, edgecolor=colour, linewidth=1.4, linestyle="-" if event.passing else "--"))
         name = event.labels.replace("+", " + ") + (" (diphonic)" if event.diphonic else "")
         height = ax.transAxes.inverted().transform(ax.transData.transform((event.start_s, top)))[1]
         inside = height > 0.92  # no room above the box
-        ax.annotate(name, (max(event.start_s, start_s), top), xytext=(2, -2) if inside else (0, 1), textcoords="offset points", color=colour, fontsize=8,
+        at_s, lines = max(event.start_s, start_s), 0
+        while any(at_s < end and at_s + len(name) * letter_s > begin and abs(height + (-lines if inside else lines) * line - other) < line for begin, end, other in names):
+            lines += 1
+        names.append((at_s, at_s + len(name) * letter_s, height + (-lines if inside else lines) * line))
+        ax.annotate(name, (at_s, top), xytext=(2, -2 - LINE_PT * lines) if inside else (0, 1 + LINE_PT * lines), textcoords="offset points", color=colour, fontsize=8,
                     va="top" if inside else "bottom", clip_on=True, annotation_clip=True, path_effects=outline)
     ax.set_xlim(start_s, end_s)
     return ax

@@ -103,7 +103,9 @@ def closing_line(table, output) -> str:
     )
     faults += f", {counts['gone']} no longer there" if counts["gone"] else ""
     hours, events = table["duration_s"].sum() / 3600, table["events"].sum()
-    return f"{len(table)} recordings, {hours:.2f} h: {events} events; {faults}. Tables in {output}"
+    passing = table["passing"].sum() if "passing" in table else events
+    said = f"{events} events" if passing == events else f"{events} events, {passing} of them pass"
+    return f"{len(table)} recordings, {hours:.2f} h: {said}; {faults}. Tables in {output}"
 
 
 class Bar:

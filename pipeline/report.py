@@ -17,14 +17,17 @@ import pandas as pd
 
 from pipeline import report_figures as figures
 from pipeline.effort import NO_SERIAL, clock_jumps, clock_rates, duty_cycle, gaps, listened_s, overlaps, segments
+from pipeline.flags import AGAINST, FLAGS, flag_counts, more_line
 from pipeline.long_term import long_term
 from pipeline.plots import plot_call_types
 from pipeline.presence import call_rates, hour_of_day, presence
 from pipeline.report_events import clearest, event_cards, most_doubtful
 from pipeline.report_page import Page, counted, folded, hours, paragraph, per_cent, picture, short, span, table_html
 from pipeline.report_tables import ROOT, VESSEL, Deployment
+from pipeline.simulated import found_table
 
 ROWS = 12  # of a table; what is more is counted
+LONGEST_TRUTH_S = 120.0  # drawn of found against truth
 MOST_DRAWN = 2000  # recordings without a start time, one after another
 FAULTS = {"clipping": "clipping", "silence": "silence", "are not numbers": "samples that are no numbers", "overlaps an earlier": "overlap with an earlier recording",
           "no start time": "no start time in the name",
@@ -43,7 +46,15 @@ class Report(Deployment):
             when = f" on {first}" if first == last else f" between {first} and {last}"
         recorders = self.effort.loc[self.effort["recorder"] != NO_SERIAL, "recorder"].nunique()
         said = [f"<b>{hours(total)}</b> of sound in {counted(len(self.effort), 'recording')}" + (f" of {counted(recorders, 'recorder')}" if recorders else "") + when
-                + (f"; {failed:,} could not be read" if failed else "") + f". <b>{counted(len(self.events), 'event')}</b>, {int(self.events['diphonic'].sum()):,} of them diphonic."]
+                + (f"; {failed:,} could not be read" if failed else "") + f". <b>{counted(len(self.events), 'event')}</b> pass{'es' * (len(self.events) == 1)}, {int(self.events['diphonic'].sum()):,} of them diphonic."]
+        more = more_line(self.all_events)
+        if more:
+            said[0] += f" {more[:-1]} (<a href=\"#marked\">marked</a>)."
+        made_up = len(self.simulation[0])
+        every = made_up == self.effort["recording"].nunique()
+        if made_up:
+            said.insert(0, f"<b>Simulated: no animal was recorded.</b> {'Every recording here was' if every else counted(made_up, 'recording') + (' was' if made_up == 1 else ' were')} made by a simulator.")
+        said.append("Names and rates of events are <b>unverified</b> until somebody has listened to a sample of them.")
         undated = len(self.heard) - len(self.dated)
         if undated:
             said.append(f"{counted(undated, 'recording')} ({hours(self.heard['duration_s'].sum() - self.dated['duration_s'].sum())}) without a start time that can be right: counted in totals, but not by day and hour.")
@@ -55,11 +66,12 @@ class Report(Deployment):
             said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>, which was <b>trained on simulated sound</b>: "
                         f"check its names before you rely on them (<code>{self.model_info['folder']}/model_card.md</code>).")
         elif self.made["events"].get("model_id"):
-            said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code> and not checked by a person.")
+            said.append(f"Calls were named by the model <code>{escape(self.made['events']['model_id'])}</code>.")
         unknown = int((~self.heard["calibrated"].astype(bool)).sum())
         if unknown:
             said.append(f"<b>Levels of {counted(unknown, 'recording')} are not calibrated</b>: the hydrophone is unknown, and -170 dB stands in.")
-        return Page(f"<h1>{escape(self.title) or 'An empty deployment'}</h1>" + paragraph(*said).html)
+        title = (escape(self.title) or "An empty deployment") + ("" if not made_up else " (simulated)" if every else " (partly simulated)")
+        return Page(f"<h1>{title}</h1>" + paragraph(*said).html)
 
     def effort_figure(self):
         if not len(self.dated):
@@ -130,7 +142,7 @@ class Report(Deployment):
             "per hour of recording": [with_interval(r, "events_per_hour", "rate_low", "rate_high") if r["label"] != VESSEL else "" for _, r in table.iterrows()],
             "minutes with calls": [with_interval(r, "share", "share_low", "share_high", 100, " %") for _, r in table.iterrows()],
             "blocks": [counted(n, b) for n, b in zip(table["blocks"], table["block"])]})
-        return table_html(shown, "", "In brackets: 95 % intervals from drawing whole blocks of time anew, since calls come in bouts; under five blocks there is none. "
+        return table_html(shown, "", "Unverified, of events that pass. In brackets: 95 % intervals from drawing whole blocks of time anew, since calls come in bouts; under five blocks there is none. "
                           "“Heard for”: recordings whose sample rate can show the call type.", trusted=("call type", "per hour of recording", "minutes with calls"))
 
     def diel(self):
@@ -170,6 +182,37 @@ class Report(Deployment):
 
     def doubtful(self):
         return event_cards(self, most_doubtful(self.events, self.labels, self.thresholds, self.n_events))
+
+    def marked_events(self):
+        """Events that something speaks against: how many, what marks them, the clearest of them."""
+        heading = Page('<h2 id="marked">Marked events</h2>')
+        if not len(self.marked):
+            return [heading, paragraph("None: nothing speaks against any event.")]
+        counts = flag_counts(self.marked)
+        shown = pd.DataFrame([{"flag": name, "what it says": FLAGS[name], "events": f"{n:,}"} for name, n in counts.items() if name in AGAINST])
+        by_label = ", ".join(f"{label} {int(self.marked['labels'].str.split('+').map(lambda names, label=label: label in names).sum()):,}" for label in self.labels)
+        said = [f"{more_line(self.all_events)} They are in the tables like all others, in none of the rates and pictures above (by label: {by_label}). An event may carry several flags."]
+        s = self.species_info
+        if "other_animal" in counts and s:
+            said.append(f"<code>other_animal</code> is no proof: the species model passed {s['belugas_passing']} of {s['belugas']} clips of belugas, and {per_cent(s['other_animals_passing'])} of other animals', from sources "
+                        "that it had not learnt from. Listen before you leave such events out.")
+        return [heading, paragraph(*said), table_html(shown), event_cards(self, clearest(self.marked, self.labels, self.thresholds, self.n_events))]
+
+    def truth(self):
+        """Of a simulated deployment: what was found of what is in it. None for recorded sound."""
+        names, truth = self.simulation
+        if not len(truth):
+            return None
+        table = found_table(self.all_events[self.all_events["recording"].isin(names)], truth, self.labels)
+        passing = found_table(self.events[self.events["recording"].isin(names)], truth, self.labels)
+        table["found by events that pass"] = passing["found"]
+        table["false among those that pass"] = passing["false"]
+        name = max(names, key=lambda name: (truth["recording"] == name).sum())
+        end_s = min(float(self.heard.loc[self.heard["recording"] == name, "duration_s"].sum()), LONGEST_TRUTH_S)
+        figure = figures.plot_found(self.all_events, truth, self.labels, name, end_s)
+        return [Page('<h2 id="truth">Simulated: found against truth</h2>'),
+                paragraph("A call is found where events of its label cover half of its time; calls fainter than 6 dB are not counted. An event is false where calls of its label cover less than half of it."),
+                table_html(table.astype(str)), picture(figure, "Calls that were simulated and events, by label, over time")]
 
     def failures(self):
         """What could not be read, or only in part; remarks on the others, counted by kind."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.effort import one_each
+from pipeline.flags import FLAGS
 from pipeline.report_page import Page, paragraph, table_html
 from pipeline.snippets import listen_to, picture_uri, sound_uri
 from spectrogram.recording import Recording
@@ -69,11 +70,13 @@ def event_cards(report, events: pd.DataFrame) -> Page:
 
 def _listed(report, events: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"start": events["start_utc"].map(report.local), "recording": events["recording"], "from (s)": events["start_s"].round(2), "length (s)": (events["end_s"] - events["start_s"]).round(2),
-                         "labels": events["labels"], "scores": [_scores(report, e) for _, e in events.iterrows()], "SNR (dB)": events["snr_db"].astype(float).round(1)})
+                         "labels": events["labels"], "flags": events["flags"] if "flags" in events else "", "scores": [_scores(report, e) for _, e in events.iterrows()], "SNR (dB)": events["snr_db"].astype(float).round(1)})
 
 
 def _scores(report, event) -> str:
-    return ", ".join(f"{label} {event[f'score_{label}']:.2f}" for label in event["labels"].split("+") if f"score_{label}" in event)
+    said = [f"{label} {event[f'score_{label}']:.2f}" for label in event["labels"].split("+") if f"score_{label}" in event]
+    species = event.get("species_score", np.nan)
+    return ", ".join(said + [f"species {species:.2f}"] * bool(np.isfinite(species)))
 
 
 def _card(report, event: pd.Series) -> str:
@@ -81,12 +84,18 @@ def _card(report, event: pd.Series) -> str:
     level = f", {event['level_db']:.0f} {pressure_unit(event['calibrated'])}" if np.isfinite(event["level_db"]) else ""
     when = f"{report.local(event['start_utc'])} {report.zone_name}" if pd.notna(event["start_utc"]) else "start time unknown"
     said = (f"<p><b>{escape(name)}</b> <small>{escape(_scores(report, event))}</small></p><p>{when}<br><small>{escape(event['recording'])}, {event['start_s']:.2f} to {event['end_s']:.2f} s; "
-            f"{event['low_hz'] / 1e3:.1f} to {event['high_hz'] / 1e3:.1f} kHz; SNR {event['snr_db']:.0f} dB{level}</small></p>")
+            f"{event['low_hz'] / 1e3:.1f} to {event['high_hz'] / 1e3:.1f} kHz; SNR {event['snr_db']:.0f} dB{level}</small></p>{_marks(event)}")
     try:
         recording = _recording(report, event)
         return f'<div class="card">{_picture(report, event, recording)}{said}{_sound(event, recording)}</div>'
     except (OSError, ValueError) as error:  # one recording that went missing takes no other with it
         return f'<div class="card">{said}<p class="note">No picture, no sound: {escape(str(error))}</p></div>'
+
+
+def _marks(event) -> str:
+    """What marks the event, in words."""
+    names = [name for name in str(event.get("flags", "")).split("+") if name in FLAGS]
+    return f'<p class="note">marked {escape("; ".join(f"{name}: {FLAGS[name]}" for name in names))}</p>' if names else ""
 
 
 def _recording(report, event: pd.Series) -> Recording:
@@ -108,7 +117,7 @@ def _picture(report, event: pd.Series, recording: Recording) -> str:
     middle, wide = (event["start_s"] + event["end_s"]) / 2, min(LONGEST_PICTURE_S, max(3.0, event["end_s"] - event["start_s"] + 2 * AROUND_S))
     first = max(0.0, min(middle - wide / 2, recording.duration_s - wide))
     figure, ax = plt.subplots(figsize=(5.6, 2.7), layout="constrained")
-    mine = report.events[report.events["recording"] == event["recording"]]
+    mine = report.all_events[report.all_events["recording"] == event["recording"]]
     plot_passage(recording, mine, report.profile, first, min(recording.duration_s, first + wide), ax=ax)
     ax.set_title("", loc="left")  # the card tells recording and time
     ax.set_xlabel("time from the recording's start (s)", fontsize=8)

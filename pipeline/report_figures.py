@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.effort import dated, duty_cycle, epoch_s, listened_pieces
 from pipeline.minutes import covered
 from pipeline.plots import COLOURS, STATUS
+from pipeline.simulated import plot_truth
 from pipeline.sun import SUNSET_DEG, sun_elevation_deg
 from spectrogram.plots import TICKS_KHZ, colour_range
 from spectrogram.units import density_unit, mark
@@ -198,6 +199,15 @@ def plot_long_term(term, clock, title: str = ""):
     side.grid(alpha=0.3)
     side.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     ax.set_title(title, loc="left", fontsize=10)
+    return figure
+
+
+def plot_found(events: pd.DataFrame, truth: pd.DataFrame, labels, name: str, end_s: float):
+    """A simulated recording's calls and the events found in it, see `pipeline.simulated.plot_truth`."""
+    figure, ax = _figure(0.9 + 0.5 * len(labels))
+    mine = (table[table["recording"] == name] for table in (events, truth))
+    plot_truth(*mine, labels, 0.0, end_s, ax)
+    ax.set_title(f"{name}: simulated calls (upper bars) and events (lower bars)", loc="left", fontsize=10, pad=24)
     return figure
 
 

@@ -10,8 +10,10 @@ import pandas as pd
 
 from pipeline.effort import NO_SERIAL, with_places
 from pipeline.events import call_labels
+from pipeline.flags import passes
 from pipeline.minutes import event_labels
 from pipeline.presence import minutes_with, presence
+from pipeline.simulated import root_of, simulated_recordings
 from pipeline.tables import TABLES, read_provenance
 from spectrogram.names import zone
 from spectrogram.profile import load_profile
@@ -21,7 +23,7 @@ VESSEL = "Boat"
 
 
 class Deployment:
-    """The tables of an output folder, and what is derived from them.
+    """The tables of an output folder, and what is derived from them. `events` are those that pass (`pipeline.flags`), `marked` the others.
 
     Parameters
     ----------
@@ -45,7 +47,9 @@ class Deployment:
         if position is not None and not (-90 <= position[0] <= 90 and -180 <= position[1] <= 180):
             raise ValueError(f"position {tuple(position)}: give latitude (-90 to 90) and longitude (-180 to 180, east positive) in degrees")
         self.effort = with_places(pd.read_parquet(self.output / "effort.parquet"), site or sites)
-        self.events = pd.read_parquet(self.output / "events.parquet")
+        self.all_events = pd.read_parquet(self.output / "events.parquet")
+        pass_ = passes(self.all_events)
+        self.events, self.marked = self.all_events[pass_].reset_index(drop=True), self.all_events[~pass_].reset_index(drop=True)
         self.made = {table: read_provenance(self.output / f"{table}.parquet") for table in TABLES if (self.output / f"{table}.parquet").is_file()}
         self.thresholds = self.made["windows"].get("thresholds", {})
         named, places = bool(site or sites or "site" in pd.read_parquet(self.output / "effort.parquet").columns), sorted(self.effort["site"].unique())
@@ -107,6 +111,22 @@ class Deployment:
             if wanted and info.get("model_id") == wanted:
                 return info | {"folder": path.parent.relative_to(ROOT).as_posix()}
         return {}
+
+    @cached_property
+    def species_info(self) -> dict:
+        """What the species model's own folder says of it, if it was asked and is at hand."""
+        wanted = self.made["events"].get("settings", {}).get("species")
+        path = ROOT / "results" / f"{self.profile.name}_species" / "species_metrics.json"
+        try:
+            info = json.loads(path.with_name("species.json").read_text(encoding="utf-8"))
+            return json.loads(path.read_text(encoding="utf-8"))["score"] if wanted and info["model_id"] == wanted else {}
+        except (OSError, ValueError, KeyError):
+            return {}
+
+    @cached_property
+    def simulation(self) -> tuple[list[str], pd.DataFrame]:
+        """Names of the recordings that were simulated, and the truth of what is in them."""
+        return simulated_recordings(self.effort, root_of(self.output, self.audio))
 
     def local(self, time) -> str:
         return "unknown" if pd.isna(time) else f"{time.tz_convert(self.clock):%Y-%m-%d %H:%M:%S}"

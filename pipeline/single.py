@@ -31,7 +31,8 @@ from spectrogram.threads import one_thread_per_call
 def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile: str | Profile | None = None, thresholds: dict | None = None,
                               channel: int = 0, start_utc=None, serial: str | None = None, sensitivity_db: float | None = None,
                               clock: str | None = None, level_row_s: int = 60, block_s: float = CHUNK_S, workers: int = 2,
-                              device: str | None = None, name: str | None = None, progress: bool = False, debug_at_s=None, denoise=None) -> PipelineResult:
+                              device: str | None = None, name: str | None = None, progress: bool = False, debug_at_s=None, denoise=None,
+                              species: bool = True) -> PipelineResult:
     """Find and name the calls in one recording.
 
     Parameters
@@ -47,6 +48,7 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     workers : threads. device : "cpu", "cuda" or none for CUDA where there is one.
     name : how the recording is called in the tables; the file's name unless told.
     denoise : what the model's picture is denoised by: "gate", or the folder of a trained U-Net; none: as the model was trained. Levels and regions are of the recorded sound.
+    species : ask the profile's species model, where it has one, for `species_score` (`results/PROFILE_species`); else it is missing (NaN).
 
     Returns
     -------
@@ -64,7 +66,7 @@ def run_pipeline_single_audio(path, model=None, debug: bool = False, *, profile:
     thresholds = override(model.thresholds, thresholds)
     way, denoised_by = chosen(denoise, model)
     try:
-        joiner = Joiner(recording, model, thresholds, level_row_s, name or recording.name, denoised_by)
+        joiner = Joiner(recording, model, thresholds, level_row_s, name or recording.name, denoised_by, species_of(model.profile, species))
         result = _run(joiner, beside(generator_of(model.profile), recording, way, block_s), max(1, workers), progress)
     except (OSError, soundfile.LibsndfileError) as error:  # moved away, a disk unplugged, a network lost
         raise BadRecording(f"{recording.path}: cannot be read any more ({getattr(error, 'strerror', None) or reason(error)}); "
@@ -104,6 +106,20 @@ def load(model=None, profile: str | Profile | None = None, device: str | None = 
     folder = find_folder(Path(model).parent if model.endswith(".onnx") else model)
     files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("model*.*")))
     return _loaded(model, files, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def species_of(profile: Profile, wanted: bool = True):
+    """The profile's species model (`training.species_score.SpeciesScorer`); None where it is not wanted, or there is none for this front end.
+
+    Raises
+    ------
+    BadSpeciesModel
+        (ValueError) where it is damaged.
+    """
+    from training.species_score import SpeciesScorer
+
+    scorer = SpeciesScorer.load(profile=profile.name) if wanted else None
+    return scorer if scorer is not None and scorer.fits(profile) else None
 
 
 @lru_cache(maxsize=1)

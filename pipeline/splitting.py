@@ -79,7 +79,7 @@ class Splitter:
         if len(cuts) < 2:
             return [job]
         try:
-            rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name)
+            rejoined = Rejoined(job.open(Path(job.source.where), Counting), self.archive.model, job.thresholds, job.level_row_s, job.source.name, self.archive.species)
         except Exception:  # gone meanwhile
             return [job]
         there = {path: stretch_footer(path) for path in self.archive.stretches_of(job.key)}

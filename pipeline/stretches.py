@@ -202,8 +202,8 @@ def stretch_footer(path: Path) -> dict:
 class Rejoined:
     """A recording whose stretches come in order of time."""
 
-    def __init__(self, recording: Counting, model, thresholds: dict, level_row_s: int, name: str):
-        self.recording, self.joiner = recording, Joiner(recording, model, thresholds, level_row_s, name)
+    def __init__(self, recording: Counting, model, thresholds: dict, level_row_s: int, name: str, species=None):
+        self.recording, self.joiner = recording, Joiner(recording, model, thresholds, level_row_s, name, species=species)
 
     def push(self, path: Path) -> None:
         """The next stretch's file."""

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.drafts import draft
+from pipeline.flags import passes
 from spectrogram.profile import Profile
 from spectrogram.sensitivity import UNKNOWN_DB
 
@@ -141,7 +142,7 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
 
     Returns
     -------
-    DataFrame with Raven's column names; `Begin Time (s)` counts from the start of the sequence, `File Offset (s)` from the file's.
+    DataFrame with Raven's column names, and `Passes` (yes or no), `Flags`: what speaks against the event; `Begin Time (s)` counts from the start of the sequence, `File Offset (s)` from the file's.
     """
     offsets = events["recording"].map(offsets_s or {}).fillna(0.0).astype(float)
     nyquist = events["recording"].map(sample_rates_hz).astype(float) / 2
@@ -158,6 +159,9 @@ def raven_table(events: pd.DataFrame, sample_rates_hz: dict[str, int], offsets_s
         "File Offset (s)": events["start_s"].round(4),
         "Label": events["labels"],
         "Diphonic": events["diphonic"],
+        "Passes": passes(events).map({True: "yes", False: "no"}),
+        "Flags": events["flags"] if "flags" in events else "",
+        "Species Score": events["species_score"].astype(float).round(3) if "species_score" in events else np.nan,
         "SNR (dB)": events["snr_db"].round(1),
         _level_name(events, calibrated): events["level_db"].round(1),
     })

@@ -429,9 +429,9 @@ def test_a_folder_is_joined_in_order_and_says_what_it_cannot_decide(tmp_path):
 
 # --- the pipeline's tables ---
 
-PIPELINE = """Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\tFile Offset (s)\tLabel\tDiphonic\tSNR (dB)\tLevel (dB re 1 uPa)\tscore_HFPC\tscore_Whistle
-1\tSpectrogram 1\t2\t61.25\t61.8125\t5200.5\t88000.0\t6872.220716021453.wav\t1.25\tHFPC+Whistle\tTrue\t12.3\t118.4\t0.912\t0.871
-2\tSpectrogram 1\t2\t64.0\t64.5\t2000.0\t9000.0\t6872.220716021453.wav\t4.0\tWhistle\tFalse\t\t101.0\t\t0.65
+PIPELINE = """Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\tFile Offset (s)\tLabel\tDiphonic\tPasses\tFlags\tSpecies Score\tSNR (dB)\tLevel (dB re 1 uPa)\tscore_HFPC\tscore_Whistle
+1\tSpectrogram 1\t2\t61.25\t61.8125\t5200.5\t88000.0\t6872.220716021453.wav\t1.25\tHFPC+Whistle\tTrue\tyes\tclipped\t0.82\t12.3\t118.4\t0.912\t0.871
+2\tSpectrogram 1\t2\t64.0\t64.5\t2000.0\t9000.0\t6872.220716021453.wav\t4.0\tWhistle\tFalse\tno\tbelow_snr\t\t\t101.0\t\t0.65
 """
 
 
@@ -445,11 +445,13 @@ def test_the_pipelines_selection_tables_are_read(tmp_path):
     from pipeline import tables
 
     name = "d1/6872.220716021453.wav"
-    made = tables.raven_table(events(), {name: 176000}, {name: 60.0})
+    flagged = events().assign(flags=["clipped", "below_snr"], species_score=np.float32([0.82, np.nan]))
+    made = tables.raven_table(flagged, {name: 176000}, {name: 60.0})
     assert made.to_csv(sep="\t", index=False, lineterminator="\n") == PIPELINE  # what stands above is what it writes
     table = read_annotations(file(tmp_path, PIPELINE), recordings=pd.DataFrame({"recording": [name], "duration_s": [30.0]}))
     assert table[["recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "label"]].to_numpy(object).tolist() == [
         [name, 1, 1.25, 1.8125, 5200.5, 88000.0, "HFPC+Whistle"], [name, 1, 4.0, 4.5, 2000.0, 9000.0, "Whistle"]]
+    assert table["Flags"].tolist() == ["clipped", "below_snr"] and table["Passes"].tolist() == ["yes", "no"]
     assert table["SNR (dB)"].tolist() == ["12.3", ""] and table["score_HFPC"].tolist() == ["0.912", ""]
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import sea, sea_figures, sea_sound
+from bench import sea, sea_figures, sea_parts, sea_sound
 from preprocessing.sea_clips import sea_clips, sound_kind
 from spectrogram.profile import load_profile
 
@@ -115,3 +115,14 @@ def test_the_shared_clips_part_no_source_between_training_and_test(data_dir):
     assert set(clips["part"]) == {"train", "validation", "test", "animals"}
     assert sound_kind("odontoceteandship") == "whale" and sound_kind("sealbomb") == "noise"
     assert np.isfinite(clips["duration_s"]).all()
+
+
+def test_a_clip_passes_left_out_by_the_score_of_a_model_that_knows_not_its_source(monkeypatch):
+    scores = {"a": 0.9, "b": 0.1, "c": float("nan"), "d": 0.9}
+    monkeypatch.setattr(sea_parts, "left_out_scores", lambda: scores)
+    clips = pd.DataFrame({"recording": list("abcde")})
+    flags = ["other_animal", "", "", "below_snr+other_animal"]
+    heard = pd.DataFrame({"recording": list("abcd"), "flags": flags})
+    told = sea_parts._answered(clips, heard)
+    assert told == {"clips": 5, "with_event": 4, "passing": 2, "passing_left_out": 2}
+    assert sea_parts._answered(clips, heard[["recording"]])["passing"] == "missing"

@@ -109,7 +109,7 @@ def test_a_deployment_s_page(tmp_path, monkeypatch):
     assert "300 events" in text and "5 min every 1 h (100 % of the sound)" in text and "10 min every 2 h" in text and "ECHO, HFPC" in text
     assert "zero bytes; copy it again &lt;b&gt;" in page and "/data/BSM" not in text and "clipping in 1" in text
     assert page.count('class="figure"') == 8  # strip, hours by day, diel of two sites, average day, call types, long-term average of two sites
-    assert "The recordings were not given (audio): no pictures, no sound." in text and "model toy and not checked by a person" in text
+    assert "The recordings were not given (audio): no pictures, no sound." in text and "model toy ." in text and "unverified until somebody has listened" in text
     assert re.search(r"Kamouraska ECHO echolocation 0\.0 min not listened ", text)  # a recorder at 48 kHz has listened to no clicks
     assert "threshold of Whistle" in text and "Effort Presence Call types over time How loud" in text
 

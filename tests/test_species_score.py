@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ROI.describe import block_background, block_level
+from spectrogram.generator import coarse_mean
 from spectrogram.profile import load_profile
 from training.descriptors import count_of
 from training.spec import BadExperiment
@@ -18,6 +20,7 @@ from training.species_score import (
     BadSpeciesModel,
     SpeciesScorer,
     background_of,
+    backgrounds_of,
     describe,
     front_end_of,
     window_starts,
@@ -44,7 +47,7 @@ def scorer() -> SpeciesScorer:
     values = {limit: [] for limit in (12, 24)}
     for seed in range(30):
         picture = passage(11.5, 5 if seed % 2 else None, seed)
-        window = picture[int(10 * RATE) : int(11 * RATE)] - np.percentile(picture, 20, axis=0)
+        window = picture[int(10 * RATE) : int(11 * RATE)] - background_of(picture, 10.5 * RATE, RATE)
         for limit, rows in values.items():
             rows.append(describe(window[None, :, :limit].astype(np.float32))[0])
     arrays, target = {}, np.arange(30) % 2
@@ -79,10 +82,10 @@ def test_gain_the_recorders_colour_and_columns_above_its_bands_change_nothing(sc
 def test_a_passage_may_begin_anywhere_and_its_background_be_given(scorer):
     picture = passage(tone_band=5, seed=93)
     score = scorer.score(picture, 10.0, 11.0)
-    background = np.percentile(picture, 20, axis=0)
+    background = backgrounds_of(picture, RATE)[1]  # of 8 to 16 s
     part = picture[int(9 * RATE) : int(12 * RATE)]
     given = scorer.score(part, 10.0, 11.0, 9.0, background_db=background)
-    assert given == pytest.approx(score, abs=0.01)
+    assert given == pytest.approx(score, abs=1e-6)
 
 
 def test_a_slower_recording_is_judged_by_fewer_bands_and_what_is_not_known_is_missing(scorer):
@@ -99,8 +102,22 @@ def test_a_slower_recording_is_judged_by_fewer_bands_and_what_is_not_known_is_mi
 def test_a_slower_recordings_background_is_that_of_the_bands_it_has():
     picture = passage(3.0)[:, :24]
     picture[:, 14:] = np.nan
-    background = background_of(picture, 100, 200, RATE)
+    background = background_of(picture, 150, RATE)
     assert np.isfinite(background[:14]).all() and np.isnan(background[14:]).all()
+
+
+def test_the_background_is_that_of_the_regions_and_silence_counts_as_no_deep_hole(scorer):
+    picture = passage(20.0)
+    power = (10 ** (picture / 10)).astype(np.float32)
+    scene_db = 10 * np.log10(
+        block_background(np.stack([block_level(coarse_mean(power[k : k + 1536])) for k in (0, 1536, 3072)]), 1)
+    )
+    np.testing.assert_allclose(backgrounds_of(picture, RATE)[1], scene_db, atol=1e-4)
+    holes = picture.copy()
+    holes[int(10.2 * RATE) : int(10.3 * RATE)] = -300
+    deeper = holes.copy()
+    deeper[int(10.2 * RATE) : int(10.3 * RATE)] = -200
+    assert scorer.score(holes, 10.0, 11.0) == pytest.approx(scorer.score(deeper, 10.0, 11.0))
 
 
 def test_sound_unlike_all_that_was_trained_on_is_out_of_domain(scorer):

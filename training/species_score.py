@@ -5,8 +5,9 @@
     scorer.judge(...).out_of_domain                            # unlike all that it was trained on
 
 A linear model on `training.descriptors` of one-second windows, in the bands below 7.6 kHz that the
-real clips have in common (fewer for recordings below 16 kHz), each band less its background: what
-recorder and sea colour alike for half a minute says nothing of the animal. So gain, and the sample
+real clips have in common (fewer for recordings below 16 kHz), each band less its background (that of
+the regions, `ROI.describe.block_background`): what recorder and sea colour alike for half a minute
+says nothing of the animal. So gain, and the sample
 rate from 16 kHz on, do not matter. 0.5 is where one in ten clips of other animals, from sources
 that were not trained on, has a window that passes. Needs no torch; `training.species_experiment`
 makes the model.
@@ -20,14 +21,16 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from ROI.describe import BLOCK_S, block_background, block_level
+from spectrogram.generator import COARSE_FRAMES, coarse_mean
 from training.descriptors import descriptors
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "{}_species"  # folder in results/, by the profile's name
 FORMAT, NAME = 1, "species"
-CONTEXT_S, BACKGROUND_PERCENT = 15.0, 20  # of each band's dB around the stretch
-BACKGROUND_FRAMES = 500  # that are looked at, evenly spread
+LOWEST_DB = -30.0  # above the background; digital silence counts as no lower
 FRAMES_PER_CELL = 2  # frames of the picture whose mean in dB is one frame of the model's
+BATCH = 64  # windows that are described at once
 MOST_WINDOWS = 5  # of a long stretch, evenly spread: the time it takes is bounded
 CLIPPED = 4.0  # deviations
 PASS = 0.5
@@ -84,7 +87,32 @@ class SpeciesScorer:
         """The score alone; see `judge`."""
         return self.judge(picture_db, start_s, end_s, *where, **more).score
 
-    def judge(
+    def judge(self, *where, **more) -> Judgement:
+        """Judge a stretch of a recording; parameters as for `windows_of`."""
+        return self.judge_all([self.windows_of(*where, **more)])[0]
+
+    def judge_all(self, stretches: list[np.ndarray | None]) -> list[Judgement]:
+        """Judge stretches of one recording, given by their `windows_of`: together they take a
+        fraction of the time that they take one by one."""
+        known = [windows for windows in stretches if windows is not None]
+        if not known:
+            return [UNKNOWN] * len(stretches)
+        limit, counts = known[0].shape[2], [len(windows) for windows in known]
+        together = np.concatenate(known)
+        parts = [self.answer(together[k : k + BATCH]) for k in range(0, len(together), BATCH)]
+        answers = np.stack([np.concatenate(column) for column in zip(*parts)], axis=1)
+        told = iter(np.split(answers, np.cumsum(counts)[:-1]))
+        return [UNKNOWN if w is None else self._verdict(next(told), limit) for w in stretches]
+
+    def _verdict(self, answers: np.ndarray, limit: int) -> Judgement:
+        """Of the (logit, distance) of a stretch's windows."""
+        if not np.isfinite(answers[:, 0]).any():
+            return UNKNOWN
+        distance = float(np.nanmedian(answers[:, 1]))
+        beyond = distance > self.info["out_of_domain"][str(limit)]
+        return Judgement(float(1 / (1 + np.exp(-np.nanmean(answers[:, 0])))), distance, beyond)
+
+    def windows_of(
         self,
         picture_db: np.ndarray,
         start_s: float,
@@ -92,38 +120,32 @@ class SpeciesScorer:
         picture_start_s: float = 0.0,
         low_hz: float = 0.0,
         background_db: np.ndarray | None = None,
-    ) -> Judgement:
-        """Judge a stretch of a recording.
+    ) -> np.ndarray | None:
+        """(n, frames, bands) dB above the background of a stretch's windows; None: nothing is known.
 
         Parameters
         ----------
         picture_db : (frames, bands or more columns) dB re 1 µPa²/Hz, NaN where masked: a passage
-            that holds the stretch, at best with 15 s on both sides. It begins at picture_start_s.
+            that holds the stretch, with a second on both sides. It begins at picture_start_s.
         start_s, end_s : of the stretch, s from the recording's start. Longer than a second: up to
             five windows spread over it, their mean.
         low_hz : the event's lower bound; above the model's bands nothing is known.
-        background_db : (bands,) 20th percentile of each band around the stretch; none: taken from
-            the passage.
+        background_db : (bands,) of the block in which the stretch's middle lies; none: taken from
+            the passage, as if it were a recording: at best it holds 20 s on both sides.
         """
         rate_hz, size = self.info["frame_rate_hz"], self.window_frames
         known = np.isfinite(picture_db).any(axis=0)
         limit = self.limit_of(int(known[: self.limits[-1]].sum()))
         if limit is None or low_hz > self.info["highest_hz"][str(limit)]:
-            return UNKNOWN
+            return None
         first, last = ((t - picture_start_s) * rate_hz for t in (start_s, end_s))
         first, last = max(int(first), 0), min(int(np.ceil(last)), len(picture_db))
         if last <= first:
-            return UNKNOWN
+            return None
         if background_db is None:
-            background_db = background_of(picture_db[:, :limit], first, last, rate_hz)
+            background_db = background_of(picture_db[:, :limit], 0.5 * (first + last), rate_hz)
         starts = window_starts(first, last, size, len(picture_db))
-        windows = cut(picture_db[:, :limit], starts, size) - background_db[:limit]
-        logit, distance = self.answer(windows)
-        if not np.isfinite(logit).any():
-            return UNKNOWN
-        distance = float(np.nanmedian(distance))
-        beyond = distance > self.info["out_of_domain"][str(limit)]
-        return Judgement(float(1 / (1 + np.exp(-np.nanmean(logit)))), distance, beyond)
+        return cut(picture_db[:, :limit], starts, size) - background_db[:limit]
 
     def limit_of(self, bands: int) -> int | None:
         """The most bands of `limits` that are there, None below the least."""
@@ -187,7 +209,7 @@ def describe(windows_db: np.ndarray) -> np.ndarray:
     """Descriptors (n, count) of windows (n, frames, bands) dB above the background, NaN where not
     recorded; a row of NaN where nothing of the window was."""
     n, frames, bands = windows_db.shape
-    cells = windows_db[:, : frames - frames % FRAMES_PER_CELL]
+    cells = np.maximum(windows_db[:, : frames - frames % FRAMES_PER_CELL], LOWEST_DB)
     cells = cells.reshape(n, -1, FRAMES_PER_CELL, bands).mean(axis=2)
     seen = np.isfinite(cells).all(axis=2)
     values = descriptors(np.where(seen[:, :, None], cells, 0).astype(np.float32), seen)
@@ -195,15 +217,19 @@ def describe(windows_db: np.ndarray) -> np.ndarray:
     return values
 
 
-def background_of(picture_db: np.ndarray, first: int, last: int, rate_hz: float) -> np.ndarray:
-    """(bands,) background of the frames [first, last): a low percentile within 15 s around."""
-    context = int(CONTEXT_S * rate_hz)
-    around = picture_db[max(first - context, 0) : last + context]
-    recorded = around[np.isfinite(around).any(axis=1)]
-    recorded = recorded[:: max(1, len(recorded) // BACKGROUND_FRAMES)]
-    if not len(recorded):
-        return np.full(picture_db.shape[1], np.nan, np.float32)
-    return np.percentile(recorded, BACKGROUND_PERCENT, axis=0).astype(np.float32)
+def backgrounds_of(picture_db: np.ndarray, rate_hz: float) -> np.ndarray:
+    """(blocks, bands) dB of each block of BLOCK_S of a recording's picture, as regions have it."""
+    coarse = coarse_mean(10 ** (picture_db.astype(np.float32) / 10))
+    size = round(BLOCK_S * rate_hz / COARSE_FRAMES)
+    levels = np.stack([block_level(coarse[k : k + size]) for k in range(0, len(coarse), size)])
+    blocks = np.stack([block_background(levels, k) for k in range(len(levels))])
+    return 10 * np.log10(np.maximum(blocks, 1e-30))
+
+
+def background_of(picture_db: np.ndarray, middle: float, rate_hz: float) -> np.ndarray:
+    """(bands,) dB background at a frame of a recording's picture."""
+    blocks = backgrounds_of(picture_db, rate_hz)
+    return blocks[int(np.clip(middle / rate_hz // BLOCK_S, 0, len(blocks) - 1))]
 
 
 def window_starts(first: int, last: int, size: int, frames: int) -> list[int]:

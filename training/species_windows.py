@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ROI.describe import BLOCK_S
 from spectrogram.generator import SpectrogramGenerator
 from spectrogram.profile import load_profile
 from spectrogram.recording import Recording
-from training.species_score import background_of, cut
+from training.species_score import backgrounds_of, cut
 
 PERCENTILES = (10, 50, 90)
 LOWEST_NOISE_RATE_HZ = 30_000
@@ -26,10 +27,11 @@ class Windows:
         self.size, self.above, self.plain, self.clip, self.target = size, [], [], [], []
 
     def add(self, picture_db: np.ndarray, starts, rate_hz: float, clip: int, target: int) -> None:
+        blocks = backgrounds_of(picture_db, rate_hz)
         for start in starts:
-            last = min(start + self.size, len(picture_db))
+            middle_s = 0.5 * (start + min(start + self.size, len(picture_db))) / rate_hz
             window = cut(picture_db, [start], self.size)[0]
-            self.above.append(window - background_of(picture_db, start, last, rate_hz))
+            self.above.append(window - blocks[min(int(middle_s // BLOCK_S), len(blocks) - 1)])
             self.plain.append(window)
             self.clip.append(clip)
             self.target.append(target)
