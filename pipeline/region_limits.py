@@ -4,8 +4,9 @@
     python -m pipeline.region_limits results/NAME DATA_SET_FOLDER
 
 Regions are not events: a whistle's harmonics are regions of their own and one call, and a region named twice over is one false event. So each label's limit is that of
-the best F1 of events (half-coverage rule, `training.metrics`) over recordings with calls, or, where that would give more false events an hour than MOST_FALSE in sound in which no
-animal calls (recorded noise and simulated, each by itself; one event is allowed where the sound is short), the lowest that does not.
+the best F1 of events (half-coverage rule, `training.metrics`) over recordings with calls, or, where that would give more alarms an hour than MOST_FALSE in sound in which no
+animal calls (recorded noise and simulated, each by itself), the lowest that does not. False events that follow each other within SERIES_S are one alarm: a sonar that transmits
+again is one thing to be told from a whale.
 """
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from training.regions import call_labels, heard
 from training.saved import SavedModel, load_model, save_regions
 
 LIMITS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
-MOST_FALSE = 4.0  # false events of a label an hour in which nobody calls
+MOST_FALSE = 20.0  # alarms of a label an hour in which nobody calls
+SERIES_S = 10.0
 QUIET = ("noise", "empty")  # kinds of recordings
 
 
@@ -75,7 +77,7 @@ def choose(model: SavedModel, data: DataSet, rows: pd.DataFrame, most_false: flo
 
     Parameters
     ----------
-    rows : of the data set's manifest; the validation recordings. most_false : false events of a label an hour in which nobody calls.
+    rows : of the data set's manifest; the validation recordings. most_false : alarms of a label an hour in which nobody calls.
     """
     recordings = rows.drop_duplicates("recording").set_index("recording")
     recordings = recordings.assign(kind=recordings["kind"] if "kind" in recordings else "", unknown=recordings["unknown"] if "unknown" in recordings else "")
@@ -93,7 +95,7 @@ def choose(model: SavedModel, data: DataSet, rows: pd.DataFrame, most_false: flo
         tried.append({label: _figures(metrics[label], false[false["label"] == label], hours, recordings["unknown"], label) for label in labels})
     limits, told = {}, {}
     for label in labels:
-        allowed = [i for i, figures in enumerate(tried) if all(count <= max(1, most_false * total) for count, total in figures[label]["quiet"].values())]
+        allowed = [i for i, figures in enumerate(tried) if all(count <= np.ceil(most_false * total) for count, total in figures[label]["quiet"].values())]
         best = max(allowed or [len(LIMITS) - 1], key=lambda i: (tried[i][label]["f1"], -LIMITS[i]))
         limits[label], found = LIMITS[best], tried[best][label]
         told[label] = {"precision": found["precision"], "recall": found["recall"], "false_per_hour": {kind: count / total for kind, (count, total) in found["quiet"].items()}}
@@ -101,13 +103,20 @@ def choose(model: SavedModel, data: DataSet, rows: pd.DataFrame, most_false: flo
 
 
 def _figures(metrics: dict, false: pd.DataFrame, hours: dict, unknown: pd.Series, label: str) -> dict:
-    """precision, recall, f1 (0 where there is none) and quiet {kind: (false events, hours)} of recordings of which it is known that the label is not in them."""
+    """precision, recall, f1 (0 where there is none) and quiet {kind: (alarms, hours)} of recordings of which it is known that the label is not in them."""
     quiet = {}
     for kind, lengths in hours.items():
         known = [name for name in lengths.index if label not in str(unknown[name]).split("+")]
         if lengths[known].sum() > 0:
-            quiet[kind] = (int(false["recording"].isin(known).sum()), float(lengths[known].sum()))
+            quiet[kind] = (_alarms(false[false["recording"].isin(known)]), float(lengths[known].sum()))
     return {name: float(np.nan_to_num(metrics[name])) for name in ("precision", "recall", "f1")} | {"quiet": quiet}
+
+
+def _alarms(events: pd.DataFrame) -> int:
+    """How many alarms these events are: those of a recording that begin within SERIES_S of the last one's end are one."""
+    events = events.sort_values(["recording", "start_s"])
+    begun = (events["recording"] != events["recording"].shift()) | (events["start_s"] > events["end_s"].shift() + SERIES_S)
+    return int(begun.sum())
 
 
 def with_region_limits(model: SavedModel, data: DataSet, rows: pd.DataFrame | None = None, most_false: float = MOST_FALSE) -> SavedModel:
@@ -115,7 +124,7 @@ def with_region_limits(model: SavedModel, data: DataSet, rows: pd.DataFrame | No
     if model.regions is None:
         return model
     limits, told = choose(model, data, data.rows(split="validation") if rows is None else rows, most_false)
-    head = replace(model.regions, thresholds=limits, summary=model.regions.summary | {"events": told, "most_false_events_per_hour": most_false})
+    head = replace(model.regions, thresholds=limits, summary=model.regions.summary | {"events": told, "most_alarms_per_hour": most_false})
     thresholds = {label: values | ({"region": limits[label]} if label in limits else {}) for label, values in model.thresholds.items()}
     return replace(model, regions=head, thresholds=thresholds)
 
@@ -125,7 +134,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipeline.region_limits", description=main.__doc__)
     parser.add_argument("model", help="folder of the model, or an experiment's name")
     parser.add_argument("data", help="folder of a data set made with the model's front end")
-    parser.add_argument("--most-false", type=float, default=MOST_FALSE, help="false events of a label an hour where nobody calls")
+    parser.add_argument("--most-false", type=float, default=MOST_FALSE, help="alarms of a label an hour where nobody calls")
     options = parser.parse_args(words)
     model = with_region_limits(load_model(options.model), DataSet(options.data), most_false=options.most_false)
     if model.regions is None:

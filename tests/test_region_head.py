@@ -8,7 +8,7 @@ import pytest
 import pipeline.spans
 from pipeline import run_pipeline_single_audio
 from pipeline.events import ENDS
-from pipeline.region_limits import LIMITS, choose, named_recordings
+from pipeline.region_limits import LIMITS, _alarms, choose, named_recordings
 from pipeline.tables import region_types, write_parquet
 from ROI.describe import feature_names
 from ROI.detector import BOX
@@ -194,3 +194,8 @@ def test_events_of_the_chosen_limits_are_those_of_the_pipeline(fitted):
     rows, events = pd.DataFrame(whole.events(limits)), run_pipeline_single_audio(data.paths["3"], model).events
     assert len(rows) == len(events) > 5 and rows["labels"].tolist() == events["labels"].tolist()
     np.testing.assert_allclose(rows[["start_s", "end_s"]], events[["start_s", "end_s"]], atol=1e-6)
+
+
+def test_a_series_of_false_events_is_one_alarm():
+    events = pd.DataFrame([("a", 30.0, 31.0), ("a", 0.0, 1.0), ("a", 8.0, 9.0), ("b", 9.5, 10.0)], columns=["recording", "start_s", "end_s"])
+    assert _alarms(events) == 3 and _alarms(events.iloc[:0]) == 0
