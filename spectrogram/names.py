@@ -46,7 +46,8 @@ OFFSET = re.compile(r"(?i)(?:[-_ .(]*(?:UTC|GMT)[_ ]?|[_ (]*)(?P<sign>[-+])(?P<h
 THE_END = re.compile(r"[-_]\d\d([-:_.])\d\d\1\d\d(?!\d)")  # of the recording: 09-05-00
 NO_OFFSET = re.compile(r"(?i)[-_ .(]*(?:UTC|GMT)[_ ]?[-+]\d|[_ (]*(?:\+\d|-\d{4}[A-Z])")  # what cannot be anything else
 MORE_DIGITS = re.compile(r"[-:.+]\d{1,3}(?!\d)")            # behind an offset: it was none
-OF_WHOLE_YEARS, SHORT, WHOLE_TO_THE_MINUTE, TO_THE_MINUTE = frozenset(FORMS[:2]), FORMS[2], FORMS[3], frozenset(FORMS[3:])
+OF_WHOLE_YEARS, SHORT, TO_THE_MINUTE = frozenset(FORMS[:2]), FORMS[2], frozenset(FORMS[3:])
+WHOLE_TO_THE_MINUTE_ALONE = re.compile(_WHOLE + _MINUTES + r"(?!\d)")  # whatever stands behind
 AFTER_SERIAL = re.compile(r"(?:^|[_.])\d{3,}[._]$")
 YEARS = range(1900, 2100)
 SOUNDTRAP = re.compile(r"^(\d{3,})\.\d{12}(?!\d)")
@@ -97,7 +98,8 @@ def parse_name(file_name: str, clock: str | tzinfo | None = None) -> tuple[datet
         date_at, form, wall, match = first
         others = [moment[1] for moment in moments if moment[0] == date_at or form in TO_THE_MINUTE]
         if form is SHORT:  # 201012101112: of 2020, or of 2010; behind a serial it is a SoundTrap's
-            doubtful = WHOLE_TO_THE_MINUTE in others and not AFTER_SERIAL.search(stem[:date_at])
+            whole = WHOLE_TO_THE_MINUTE_ALONE.match(stem, date_at)
+            doubtful = bool(whole and _wall(whole)) and not AFTER_SERIAL.search(stem[:date_at])
         else:
             doubtful = form in TO_THE_MINUTE and not TO_THE_MINUTE.issuperset(others)
         try:

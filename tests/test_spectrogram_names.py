@@ -154,6 +154,7 @@ CLOCKS = ("UTC", "America/Toronto", "Europe/Berlin", "Australia/Lord_Howe", "Asi
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2069, 12, 31)), st.sampled_from(PREFIXES), st.sampled_from(DATES), st.sampled_from("T _-$.") | st.sampled_from(["", "--"]),
        st.sampled_from(TIMES), st.sampled_from(["", ".", "_"]), st.sampled_from(OFFSETS), st.sampled_from(SUFFIXES), st.sampled_from(CLOCKS))
 @example(datetime(2022, 3, 13, 2, 30), "", "%Y%m%d", "_", "%H%M%S", "", "", "", "America/Toronto")
+@example(datetime(2007, 2, 21, 4, 35), "ICLISTENHF1353_", "%Y%m%d", "", "%H%M", "", "-03", "", "UTC")
 def test_a_name_gives_the_right_instant_or_none(wall, prefix, date, between, time, fraction, offset, suffix, clock):
     digits = "" if not fraction or "%S" not in time else f"{fraction}{wall.microsecond // 1000:03d}"
     wall = wall.replace(microsecond=wall.microsecond // 1000 * 1000 if digits else 0, second=wall.second if "%S" in time else 0)

@@ -2,7 +2,7 @@
 
 Calibration: Platt's logistic map of a logit, p = sigmoid(slope * logit + intercept), one for windows and one for positions in time, for each
 label (Platt 1999). Thresholds are on calibrated probability: `window` for a window to carry the label; `on` for an event to begin
-in the trace of positions and `off`, `OFF_SHARE` of it, for the event to end (hysteresis).
+in the trace of positions and `off`, `OFF_SHARE` of it (`LOW_OFF_SHARE` by false alarms), for the event to end (hysteresis).
 
 By false alarms (`choose_by_false_alarms`), where an experiment asks for it: the lowest threshold
 that keeps recorded noise and simulated empty water quiet, but none below that of the highest F1. It
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 OFF_SHARE = 0.5
+LOW_OFF_SHARE = 0.125  # where `on` keeps noise quiet, and lies higher than a call's quiet ends do
 FALLBACK = 0.5
 COMMON = 0.5  # share from which a label counts as common
 FEWEST = 5  # positives and negatives below which nothing can be chosen
@@ -162,7 +163,7 @@ def choose_by_false_alarms(
             "position_slope": position_slope,
             "position_intercept": position_intercept,
         }
-        thresholds[label] = {"window": limit, "on": on, "off": OFF_SHARE * on}
+        thresholds[label] = {"window": limit, "on": on, "off": LOW_OFF_SHARE * on}
     return calibration, thresholds
 
 
