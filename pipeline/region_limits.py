@@ -4,9 +4,9 @@
     python -m pipeline.region_limits results/NAME DATA_SET_FOLDER
 
 Regions are not events: a whistle's harmonics are regions of their own and one call, and a region named twice over is one false event. So each label's limit is that of
-the best F1 of events (half-coverage rule, `training.metrics`) over recordings with calls, or, where that would give more alarms an hour than MOST_FALSE in sound in which no
-animal calls (recorded noise and simulated, each by itself), the lowest that does not. False events that follow each other within SERIES_S are one alarm: a sonar that transmits
-again is one thing to be told from a whale.
+the best F1 of events (half-coverage rule, `training.metrics`) over recordings with calls, or, where that surely gives more alarms an hour than MOST_FALSE in sound in which no
+animal calls (recorded noise and simulated, each by itself), the lowest that does not. Surely: the 95 % interval of the rate (Garwood 1936) lies above it; of some minutes of
+noise a single alarm would tell nothing. False events that follow each other within SERIES_S are one alarm: a sonar that transmits again is one thing to be told from a whale.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pipeline.events import event_rows, event_table
 from pipeline.naming import Namer
 from pipeline.spans import Span, SpanCutter
 from preprocessing.dataset import DataSet
+from training.false_alarms import poisson_interval
 from training.metrics import event_metrics, judge_events
 from training.regions import call_labels, heard
 from training.saved import SavedModel, load_model, save_regions
@@ -95,7 +96,7 @@ def choose(model: SavedModel, data: DataSet, rows: pd.DataFrame, most_false: flo
         tried.append({label: _figures(metrics[label], false[false["label"] == label], hours, recordings["unknown"], label) for label in labels})
     limits, told = {}, {}
     for label in labels:
-        allowed = [i for i, figures in enumerate(tried) if all(count <= np.ceil(most_false * total) for count, total in figures[label]["quiet"].values())]
+        allowed = [i for i, figures in enumerate(tried) if all(poisson_interval(count, total)[0] <= most_false for count, total in figures[label]["quiet"].values())]
         best = max(allowed or [len(LIMITS) - 1], key=lambda i: (tried[i][label]["f1"], -LIMITS[i]))
         limits[label], found = LIMITS[best], tried[best][label]
         told[label] = {"precision": found["precision"], "recall": found["recall"], "false_per_hour": {kind: count / total for kind, (count, total) in found["quiet"].items()}}
