@@ -80,7 +80,7 @@ def remake_venv(stamp, run):
         stamp.write_text(UNFINISHED, encoding="utf-8")
     except OSError as error:
         raise Fault("{} cannot be made ({}). Close programs that use it, see that the disk has room, then run the same "
-                    "command again.".format(folder, error))
+                    "command again.".format(folder, error)) from error
     print("Making the virtual environment .venv ...")
     if run([sys.executable, "-m", "venv", folder]) != 0:
         raise Fault("Python could not make {}; its own words stand above. On Debian and Ubuntu it may lack the package "
@@ -226,7 +226,7 @@ def make_room(output, audio, default):
     try:
         output.rename(aside)
     except OSError as error:
-        raise Fault("{}: holds results of other sound ({}), and cannot be moved aside ({}). Give OUTPUT another folder.".format(output, other, error))
+        raise Fault("{}: holds results of other sound ({}), and cannot be moved aside ({}). Give OUTPUT another folder.".format(output, other, error)) from error
     print("The results of other sound ({}) that stood in {} are now in {}".format(other, output, aside))
     return aside
 
@@ -290,7 +290,7 @@ def run_notebook(audio, output, profile):
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Fault("{}: the output folder cannot be made ({}). Give OUTPUT another folder.".format(output, error))
+        raise Fault("{}: the output folder cannot be made ({}). Give OUTPUT another folder.".format(output, error)) from error
     if output == ROOT:
         raise Fault("OUTPUT is the project's own folder, whose run.ipynb would be overwritten. Give another folder.")
     executed = output / "run.ipynb"
