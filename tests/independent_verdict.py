@@ -6,6 +6,7 @@ there. This module shares nothing with `training`, so that training may be built
 An answer is what one method (network, baseline, member of an ensemble) says of units (windows, clips):
 `target` (units, labels) 1, 0 or NaN (does not count), `prob` and `limit` (units, labels), 0 to 1.
 """
+
 from __future__ import annotations
 
 import json
@@ -49,8 +50,13 @@ def of_label(target: np.ndarray, prob: np.ndarray, limit: np.ndarray) -> dict[st
     return {
         "average_precision": average_precision_score(truth, prob) if truth.any() else np.nan,
         "roc_auc": roc_auc_score(truth, prob) if 0 < truth.sum() < len(truth) else np.nan,
-        "f1": ratio(2 * tp, 2 * tp + fp + fn), "precision": ratio(tp, tp + fp), "recall": ratio(tp, tp + fn),
-        "tp": tp, "fp": fp, "fn": fn, "tn": len(truth) - tp - fp - fn,
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": len(truth) - tp - fp - fn,
     }
 
 
@@ -80,7 +86,11 @@ def of_windows(
 ) -> Iterator[Answer]:
     """All windows (and those without and with a boat), judged by the limits of metrics.json."""
     each = [limits[x]["window"] if isinstance(limits[x], dict) else limits[x] for x in labels]
-    boat = table[f"target_{VESSEL}"].to_numpy() if f"target_{VESSEL}" in table else np.zeros(len(table))
+    boat = (
+        table[f"target_{VESSEL}"].to_numpy()
+        if f"target_{VESSEL}" in table
+        else np.zeros(len(table))
+    )
     for name, rows in (
         ("all", np.ones(len(table), bool)),
         ("without_boats", boat == 0),
@@ -96,12 +106,21 @@ def of_clips(place, table: pd.DataFrame, labels, prefix: str, pool: str) -> Answ
     """The windows of a clip answer together: mean or maximum of their logits, limit of the clip."""
     limit = "limit" if prefix == "prob" else f"{prefix}_limit"
     clips = table["recording"].to_numpy()
-    pooled = pd.DataFrame(logit(columns_of(table, prefix, labels))).groupby(clips, sort=False).agg(pool)
+    pooled = (
+        pd.DataFrame(logit(columns_of(table, prefix, labels))).groupby(clips, sort=False).agg(pool)
+    )
     return Answer(
-        place, labels,
-        pd.DataFrame(columns_of(table, "target", labels)).groupby(clips, sort=False).max().to_numpy(),
+        place,
+        labels,
+        pd.DataFrame(columns_of(table, "target", labels))
+        .groupby(clips, sort=False)
+        .max()
+        .to_numpy(),
         (1 + np.tanh(pooled.to_numpy() / 2)) / 2,  # clips equal but for rounding stay equal
-        pd.DataFrame(columns_of(table, limit, labels)).groupby(clips, sort=False).first().to_numpy(),
+        pd.DataFrame(columns_of(table, limit, labels))
+        .groupby(clips, sort=False)
+        .first()
+        .to_numpy(),
     )
 
 
@@ -123,9 +142,13 @@ def answers(metrics: dict, predictions: pd.DataFrame) -> Iterator[Answer]:
         for split, part in predictions.groupby("split", sort=False):
             for column in part.columns[part.columns.str.startswith("prob_")]:
                 network = column.removeprefix("prob_")
-                shown = part[["target", column, f"limit_{network}"]].dropna(how="all", subset=[column])
+                shown = part[["target", column, f"limit_{network}"]].dropna(
+                    how="all", subset=[column]
+                )
                 if len(shown):
-                    yield Answer(("splits", split, network), labels, *shown.to_numpy(float).T[..., None])
+                    yield Answer(
+                        ("splits", split, network), labels, *shown.to_numpy(float).T[..., None]
+                    )
     else:
         if kind == "contest":
             predictions = predictions[predictions["noise"] == ""]
@@ -157,6 +180,10 @@ def compared(folder: Path, tolerance: float = 1e-6) -> tuple[int, list[str]]:
             for name, again in figures.items():
                 value = (written if flat else written[label])[name]
                 count += 1
-                if not np.isclose(again, np.nan if value is None else value, 0, tolerance, equal_nan=True):
-                    unlike.append(f"{'/'.join(answer.place)}/{label}/{name}: {value}, {again} again")
+                if not np.isclose(
+                    again, np.nan if value is None else value, 0, tolerance, equal_nan=True
+                ):
+                    unlike.append(
+                        f"{'/'.join(answer.place)}/{label}/{name}: {value}, {again} again"
+                    )
     return count, unlike
