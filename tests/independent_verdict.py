@@ -3,8 +3,8 @@
 `training.recompute` does the same with the code that wrote them: a fault there is a fault here and
 there. This module shares nothing with `training`, so that training may be built anew under it.
 
-An answer is what one method (network, baseline, member of an ensemble) says of units (windows, clips):
-`target` (units, labels) 1, 0 or NaN (does not count), `prob` and `limit` (units, labels), 0 to 1.
+An answer is what one method (network, baseline, member of an ensemble) says of units (windows,
+clips): `target` 1, 0 or NaN (does not count), `prob` and `limit` 0 to 1, all of (units, labels).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the judges choose (maps, weights, limits) of answers drawn from a seed, pinned: no network is trained.
+"""What judges choose (maps, weights, limits) of answers drawn from a seed, pinned; none trains.
 
 The numbers are those of the judges of each family as they stood at version 0.2. A judge that takes
 their place gives the same, or the commit that changes them says why.
@@ -34,7 +34,7 @@ def groups_and_targets(rng, groups=12, clips=5):
 
 
 def detections():
-    """Clips of checked detections judged by two networks and a baseline, each with its own scale."""
+    """Clips of checked detections judged by two networks and a baseline, each on its scale."""
     rng = np.random.default_rng(0)
     table = groups_and_targets(rng).assign(
         **{"class": lambda t: np.where(t["target"] == 1, "B", "F")}
@@ -58,7 +58,7 @@ def detections():
 
 
 def clips():
-    """Windows of clips (three each) with logits of two labels and a baseline, as folds leave them."""
+    """Windows of clips (three each) with logits of two labels and a baseline, as of folds."""
     rng = np.random.default_rng(1)
     clip = groups_and_targets(rng)
     table = (
@@ -154,7 +154,7 @@ def test_windows_and_contests_keep_their_maps_and_thresholds():
 
 
 def test_a_fold_chooses_nothing_by_its_own_truth():
-    """Clips of fold 0 turned round in truth: its own limits stay, those of the other folds move."""
+    """With the truth of fold 0 turned round its own limits stay, and the others' move."""
     table, labels = clips()
     rows = table["fold"] == 0
     plain = table.drop(columns=[c for c in table if "limit" in c or c.startswith("prob_")])

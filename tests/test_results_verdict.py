@@ -1,4 +1,4 @@
-"""The net under training: what results/ says comes again by other code, and no folder slips through."""
+"""The net under training: what results/ says comes again by other code, no folder left out."""
 
 import json
 import shutil
@@ -66,7 +66,7 @@ def test_the_net_covers_every_folder_that_it_once_covered():
     ],
 )
 def test_a_changed_probability_or_figure_is_seen_in_every_family(name, tmp_path):
-    """A check that cannot fail is none: one label's answers turned round, and one figure written anew."""
+    """A check that cannot fail is none: one label's answers turned round, one figure changed."""
     folder = tmp_path / name
     folder.mkdir()
     for file in ("metrics.json", "predictions.parquet"):
