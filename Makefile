@@ -6,6 +6,7 @@
 #   make experiment NAME=watkins_beluga    training/experiments/NAME.yaml to results/NAME, model and analysis   [ARGS=--again, --full]
 #   make experiments                       all that are missing or whose parameters changed                    [ARGS=--list]
 #   make test                              all tests                 [ARGS="-k levels"]
+#   make lint                              faults in the code, direction of imports, types   [ARGS=ruff]
 #   make setup | bench | notebooks | clean (ALL=1: .venv too)
 
 CANDIDATES = python3.11 python3.12 python3.13 python3 python py
@@ -17,7 +18,7 @@ export RUN_AUDIO = $(AUDIO)
 export RUN_OUTPUT = $(OUTPUT)
 export RUN_PROFILE = $(PROFILE)
 
-.PHONY: help setup run report experiment experiments test bench notebooks clean distclean
+.PHONY: help setup run report experiment experiments test lint bench notebooks clean distclean
 help:
 	@grep '^#   ' Makefile | cut -c5-
 
@@ -38,6 +39,9 @@ experiments:
 
 test:
 	@"$(PYTHON)" canary.py test $(ARGS)
+
+lint:
+	@"$(PYTHON)" canary.py lint $(ARGS)
 
 bench:
 	@"$(PYTHON)" canary.py bench $(ARGS)

@@ -5,6 +5,7 @@
     python canary.py report OUTPUT [--audio FOLDER] [--time-zone ZONE]
     python canary.py experiment NAME [--full] | experiment --all | experiment --list
     python canary.py test | bench | notebooks | clean [--all]
+    python canary.py lint [ruff] [imports] [types]            (for who changes the code)
 
 Every command first does what `setup` does and `.venv` still lacks. Only the standard library is used, because this
 file runs before anything is installed.
@@ -13,6 +14,7 @@ What lies on disk, and what it means:
 - `.venv/sea_canary_setup.txt` says "unfinished" while an installation runs; afterwards it holds the fingerprint of the
   requirements.txt that was installed. The same fingerprint: nothing to do. Another one: pip brings `.venv` up to date.
   "unfinished": somebody pulled the plug, and `.venv` is made again from nothing.
+- `.venv/sea_canary_tools.txt` holds the fingerprint of the requirements-dev.txt that `lint` installed.
 - `sea_canary.pth` in the site-packages of `.venv` names this folder, so that every notebook can import the rooms,
   wherever it lies.
 - `.env` is made once from `.env.example` and then belongs to the user; only its PROJECT_ROOT line is kept true.
@@ -38,7 +40,13 @@ OLDEST_PYTHON = (3, 11)
 UNFINISHED = "unfinished"
 PARTS_ASKED = 100  # of a folder's recordings, to see whose they are
 LOOK_S = 0.2
-CACHES = ("__pycache__", ".pytest_cache", ".ipynb_checkpoints", "lightning_logs")
+CHECKS = {  # of `lint`: their settings stand in pyproject.toml
+    "ruff": ["ruff", "check"],
+    "imports": ["lint-imports", "--no-logo"],
+    "types": ["mypy"],
+}
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".import_linter_cache",
+          ".ipynb_checkpoints", "lightning_logs")
 
 
 class Fault(Exception):
@@ -80,11 +88,16 @@ def remake_venv(stamp, run):
         stamp.write_text(UNFINISHED, encoding="utf-8")
     except OSError as error:
         raise Fault("{} cannot be made ({}). Close programs that use it, see that the disk has room, then run the same "
-                    "command again.".format(folder, error))
+                    "command again.".format(folder, error)) from error
     print("Making the virtual environment .venv ...")
     if run([sys.executable, "-m", "venv", folder]) != 0:
         raise Fault("Python could not make {}; its own words stand above. On Debian and Ubuntu it may lack the package "
                     "python3-venv. Then run the same command again.".format(folder))
+
+
+def fingerprint(path):
+    """SHA-256 of a text file's contents, the same whatever ends its lines."""
+    return hashlib.sha256(path.read_text(encoding="utf-8").encode("utf-8")).hexdigest()
 
 
 def install(root, run=run):
@@ -94,7 +107,7 @@ def install(root, run=run):
     """
     requirements = root / "requirements.txt"
     stamp = root / ".venv" / "sea_canary_setup.txt"
-    wanted = hashlib.sha256(requirements.read_text(encoding="utf-8").encode("utf-8")).hexdigest()
+    wanted = fingerprint(requirements)
     found = stamp.read_text(encoding="utf-8") if stamp.exists() else None
     usable = venv_python(root).exists()
     if usable and found == wanted:
@@ -110,6 +123,35 @@ def install(root, run=run):
                     "and disk space, then run the same command again.")
     stamp.write_text(wanted, encoding="utf-8")
     return True
+
+
+def install_tools(root, run=run):
+    """Make `.venv` hold the tools of `lint` (requirements-dev.txt); True when some were installed."""
+    requirements, stamp = root / "requirements-dev.txt", root / ".venv" / "sea_canary_tools.txt"
+    wanted = fingerprint(requirements)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return False
+    pip = [venv_python(root), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    if run(pip + ["-r", requirements]) != 0:
+        raise Fault("pip could not install requirements-dev.txt; its own words stand above. "
+                    "See that there is a network, then run the same command again.")
+    stamp.write_text(wanted, encoding="utf-8")
+    return True
+
+
+def lint(root, names, run=run):
+    """Run the checks of those names (none: all), each whatever the others found; return 1 if one failed."""
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise Fault("{}: no such check. There are {}.".format(unknown[0], ", ".join(CHECKS)))
+    install_tools(root, run)
+    failed = []
+    for name in names or CHECKS:
+        program, words = CHECKS[name][0], CHECKS[name][1:]
+        if run([venv_python(root).with_name(program)] + words) != 0:
+            failed.append(name)
+    print("lint: {}".format(", ".join(failed) + " failed" if failed else "all passed"))
+    return 1 if failed else 0
 
 
 def link_rooms(root):
@@ -226,7 +268,7 @@ def make_room(output, audio, default):
     try:
         output.rename(aside)
     except OSError as error:
-        raise Fault("{}: holds results of other sound ({}), and cannot be moved aside ({}). Give OUTPUT another folder.".format(output, other, error))
+        raise Fault("{}: holds results of other sound ({}), and cannot be moved aside ({}). Give OUTPUT another folder.".format(output, other, error)) from error
     print("The results of other sound ({}) that stood in {} are now in {}".format(other, output, aside))
     return aside
 
@@ -290,7 +332,7 @@ def run_notebook(audio, output, profile):
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Fault("{}: the output folder cannot be made ({}). Give OUTPUT another folder.".format(output, error))
+        raise Fault("{}: the output folder cannot be made ({}). Give OUTPUT another folder.".format(output, error)) from error
     if output == ROOT:
         raise Fault("OUTPUT is the project's own folder, whose run.ipynb would be overwritten. Give another folder.")
     executed = output / "run.ipynb"
@@ -336,11 +378,12 @@ def read_arguments(words):
     commands.add_parser("report", add_help=False, help="one page of HTML about a deployment: the folder that a run wrote; more words go to the report")
     commands.add_parser("experiment", add_help=False, help="train and judge: NAME of training/experiments, --all (missing or changed), --list")
     commands.add_parser("test", help="all tests, on all cores; more words go to pytest (-n 0: one after another)")
+    commands.add_parser("lint", help="faults in the code, direction of imports, types: {} (none: all)".format(", ".join(CHECKS)))
     commands.add_parser("bench", help="speed and memory; more words go to the benchmark (--quick, --minutes N)")
     commands.add_parser("notebooks", help="open JupyterLab")
     commands.add_parser("clean", help="remove output and caches").add_argument("--all", action="store_true")
     options, rest = parser.parse_known_args(words)
-    if rest and options.command not in ("report", "experiment", "test", "bench", "notebooks"):
+    if rest and options.command not in ("report", "experiment", "test", "lint", "bench", "notebooks"):
         parser.error("not understood: " + " ".join(rest))
     return options, rest
 
@@ -366,6 +409,8 @@ def main(words=None):
         return run([python, "-m", "training"] + rest, env=own_kernel_environment())
     if options.command == "test":
         return run([python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"] + rest)  # a later -n wins
+    if options.command == "lint":
+        return lint(ROOT, rest)
     if options.command == "bench":
         return run([python, "-m", "bench"] + rest)
     if options.command == "notebooks":

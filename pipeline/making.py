@@ -49,8 +49,10 @@ def make(recording: Recording, model, chunks: Iterable[tuple[Chunk, Chunk | None
         back into them.
     """
     cutter, contrast, waiting = WindowCutter(model.profile), ContrastStream(model.profile), deque()
-    for index, piece, seen_db in _pieces(recording, generator_of(model.profile), chunks, pool, ahead):
-        for picture_db, (index, piece) in contrast.push(seen_db, (index, piece), piece.final):
+    for newest, newest_piece, seen_db in _pieces(recording, generator_of(model.profile), chunks, pool, ahead):
+        for picture_db, (index, piece) in contrast.push(
+            seen_db, (newest, newest_piece), newest_piece.final
+        ):
             if index < first:
                 cutter.begin_after(picture_db, piece.first_frame)
                 continue

@@ -121,7 +121,7 @@ def defused(frame: pd.DataFrame) -> pd.DataFrame:
     >>> defused(pd.DataFrame({"recording": ["=1+1.wav", "a.wav"], "low_hz": [-1.0, 2.0]}))["recording"].tolist()
     ["'=1+1.wav", 'a.wav']
     """
-    texts = {name: frame[name] for name, kind in frame.dtypes.items() if kind == object or isinstance(kind, pd.StringDtype)}
+    texts = {name: frame[name] for name, kind in frame.dtypes.items() if pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype)}
     risky = {name: text.map(lambda cell: isinstance(cell, str) and cell.startswith(FORMULA)) for name, text in texts.items()}
     return frame.assign(**{name: texts[name].where(~cells, "'" + texts[name].astype("str")) for name, cells in risky.items() if cells.any()})
 

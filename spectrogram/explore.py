@@ -25,7 +25,9 @@ def explore(recording, start_s: float = 0.0, duration_s: float = 10.0, generator
     The widget (already shown), or the `ax` of the still picture.
     """
     if generator is None:
-        from spectrogram import SPECT_GENERATOR as generator
+        from spectrogram import SPECT_GENERATOR
+
+        generator = SPECT_GENERATOR
     passage = generator.spectrogram(recording, start_s, start_s + duration_s)
     if not (live() if interactive is None else interactive):
         return plot_spectrogram(passage, ax=ax)

@@ -57,7 +57,7 @@ class Header:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame, all channels; 0 where frames have no fixed size."""
-        return BYTES.get(self.subtype, 0) * self.channels
+        return BYTES.get(self.subtype or "", 0) * self.channels
 
     def keep(self, name: str, body: bytes) -> None:
         """Note a chunk's body, behind that of another of its name."""

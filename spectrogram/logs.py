@@ -69,7 +69,8 @@ def parse_log(text: str) -> Log:
     """See `Log`; what the text does not tell is None."""
     handlers = HANDLER.findall(text)
     sound = {number for number in SOUND.findall(text)} & {number for number, _ in handlers} or {number for number, _ in handlers[:1]}
-    values, gaps = {}, []
+    values: dict[str, str] = {}
+    gaps = []
     for number, attributes in handlers:
         if number not in sound:
             continue
@@ -88,7 +89,7 @@ def parse_log(text: str) -> Log:
     period_s, samples = _number(values.get("SamplingTimePeriod")), _number(values.get("SampleCount"))
     return Log(_utc(values.get("SamplingStartTimeUTC")), _utc(values.get("SamplingStopTimeUTC")),
                (_number(values.get("CumulativeSamplingGap")) or 0) * 1e-6, tuple(gaps), period_s and period_s * 1e-6,
-               samples and int(samples), sensitivity_db if sensitivity_db is not None and -260 < sensitivity_db < -100 else None,
+               None if samples is None else int(samples), sensitivity_db if sensitivity_db is not None and -260 < sensitivity_db < -100 else None,
                float(nominal.group(1)) if nominal else None, ((gain.group(1) or gain.group(2) or "").strip() or None) if gain else None)
 
 

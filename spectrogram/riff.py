@@ -65,7 +65,7 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
 
 def walk(read: Read, at: int, size: int, order: str, stop: str = "") -> list[tuple[str, int, int]]:
     """(name, place, length) of chunks one after another, as far as they make sense; up to and with the one called `stop`."""
-    chunks = []
+    chunks: list[tuple[str, int, int]] = []
     while at + 8 <= size and len(chunks) < MOST_CHUNKS:
         name, length = _chunk(read, at, order)
         if name not in KNOWN and _chunk(read, at - 1, order)[0] in KNOWN:  # the one before was odd, without the byte that makes it even

@@ -17,7 +17,8 @@ WITH_LANGUAGE = ("COMM", "USLT")
 
 def info(body: bytes) -> dict[str, str]:
     """LIST INFO: name (4 bytes), length, text, padded to an even length."""
-    fields, at = {}, 0
+    fields: dict[str, str] = {}
+    at = 0
     while at + 8 <= len(body):
         length = int.from_bytes(body[at + 4 : at + 8], "little")
         fields.setdefault(
@@ -49,7 +50,8 @@ def id3(body: bytes) -> dict[str, str]:
     comment under what they call themselves, a comment without such a name as `comment`."""
     if body[:3] != b"ID3" or body[3] not in (3, 4):
         return {}
-    fields, at, end = {}, 10, 10 + _seven_bits(body[6:10])
+    fields: dict[str, str] = {}
+    at, end = 10, 10 + _seven_bits(body[6:10])
     while (
         at + 10 <= min(end, len(body)) and body[at : at + 4].isalnum() and len(fields) < MOST_FIELDS
     ):

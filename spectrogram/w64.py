@@ -33,8 +33,8 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
         data = None if form is None else search(head, b"data" + TAIL, form + 24, 3)
     if form is None or data is None:
         return None
-    length, form = struct.unpack("<Q", read(data + 16, 8).ljust(8, b"\0"))[0], read(form + 24, 40)
-    header = read_format(form, "<", "W64", data + 24)
+    length = struct.unpack("<Q", read(data + 16, 8).ljust(8, b"\0"))[0]
+    header = read_format(read(form + 24, 40), "<", "W64", data + 24)
     if header is None or header.frame_bytes == 0:
         return header
     there = max(0, size - header.first_byte)

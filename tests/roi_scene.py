@@ -68,13 +68,13 @@ def pushed(picture_db, size, profile=PROFILE):
     return in_order(pd.concat([*boxes, detector.finish()], ignore_index=True))
 
 
-@pytest.fixture(scope="module")
-def picture():
+@pytest.fixture(name="picture", scope="module")
+def scene_picture():
     return scene()
 
 
-@pytest.fixture(scope="module")
-def boxes(picture):
+@pytest.fixture(name="boxes", scope="module")
+def scene_boxes(picture):
     return detect_regions(picture, PROFILE)
 
 

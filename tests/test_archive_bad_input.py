@@ -32,7 +32,7 @@ def test_a_folder_with_every_fault_goes_on_and_says_each_once(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     effort = pd.read_parquet(tmp_path / "out" / "effort.parquet").set_index("recording")
     assert len(summary) == len(effort) == 8
-    for how, line in UNUSABLE.items():
+    for how in UNUSABLE:
         row = effort.loc[names[how]]
         assert row["status"] == "failed" and row["duration_s"] == 0 and not row["calibrated"]
         assert row["missing_labels"] == "+".join(PROFILE.labels)

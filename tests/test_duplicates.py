@@ -101,7 +101,9 @@ def test_what_cannot_be_compared_is_named(tmp_path):
 
 def changed(x, how, rng):
     """The sound as it may come back: (samples, rate), and where it begins in the original, s."""
-    noise = lambda db: x + np.float32(x.std() * 10 ** (-db / 20)) * pink(len(x) / RATE, 999)
+    def noise(db):
+        return x + np.float32(x.std() * 10 ** (-db / 20)) * pink(len(x) / RATE, 999)
+
     return {
         "fainter": ((0.02 * x, RATE), 0.0),
         "cut elsewhere": ((x[8887:], RATE), 8887 / RATE),
@@ -147,13 +149,13 @@ def test_a_clip_within_a_long_recording(tmp_path):
 
 def test_low_rates_have_their_own_layer():
     """Half a minute at 600 Hz with 20-Hz pulses, as of a fin whale, and its second half in noise."""
-    rate, rng = 600, np.random.default_rng(0)
-    pulse = lambda: np.sin(2 * np.pi * np.cumsum(np.linspace(26, 17, rate)) / rate) * np.hanning(rate)
+    rate = 600
+    pulse = np.sin(2 * np.pi * np.cumsum(np.linspace(26, 17, rate)) / rate) * np.hanning(rate)
 
     def song(seed):
         x = pink(30, seed, rate)
         for at in np.cumsum(np.random.default_rng(seed).uniform(3, 5, 6)):
-            x[int(at * rate):int(at * rate) + rate] += 4 * pulse()[:len(x) - int(at * rate)]
+            x[int(at * rate):int(at * rate) + rate] += 4 * pulse[:len(x) - int(at * rate)]
         return x
 
     songs = [song(k) for k in range(6)]

@@ -29,7 +29,7 @@ def checkout(tmp_path):
     """An empty project in a folder with a blank, an apostrophe and a # in its name."""
     root = tmp_path / "whale's data #1"
     root.mkdir()
-    for name in (".env.example", "requirements.txt"):
+    for name in (".env.example", "requirements.txt", "requirements-dev.txt"):
         (root / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     return root
 
@@ -174,17 +174,56 @@ def test_tests_count_on_one_thread():
     assert torch.get_num_threads() == 1 and {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
 
 
+# -------------------------------------------------------------------------------------------------------------- lint
+
+class Checks:
+    """Stands in for `canary.run`: the checks whose program is in `failing` end with 1."""
+
+    def __init__(self, *failing):
+        self.failing, self.programs = failing, []
+
+    def __call__(self, command):
+        self.programs.append("pip" if "pip" in command else command[0].name)
+        return int(self.programs[-1] in self.failing)
+
+
+def test_lint_installs_its_tools_once_and_runs_every_check(checkout):
+    canary.install(checkout, run=FakeRun(checkout))
+    first, second = Checks(), Checks()
+    assert canary.lint(checkout, [], run=first) == canary.lint(checkout, [], run=second) == 0
+    assert first.programs == ["pip", *second.programs]
+    assert second.programs == ["ruff", "lint-imports", "mypy"]
+
+
+def test_one_failed_check_fails_lint_and_stops_no_other(checkout, capsys):
+    canary.install(checkout, run=FakeRun(checkout))
+    checks = Checks("ruff")
+    assert canary.lint(checkout, ["ruff", "types"], run=checks) == 1
+    assert checks.programs == ["pip", "ruff", "mypy"]
+    assert "lint: ruff failed" in capsys.readouterr().out
+
+
+def test_a_misspelt_check_or_tools_that_do_not_install_are_said(checkout):
+    canary.install(checkout, run=FakeRun(checkout))
+    with pytest.raises(canary.Fault, match="rufff: no such check. There are ruff, imports, types"):
+        canary.lint(checkout, ["rufff"], run=Checks())
+    with pytest.raises(canary.Fault, match="requirements-dev.txt"):
+        canary.lint(checkout, [], run=Checks("pip"))
+
+
 # ------------------------------------------------------------------------------------------------- what is promised
 
-def requirements():
-    """Lines of requirements.txt without comments."""
-    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
+def requirements(name="requirements.txt"):
+    """Its lines without comments."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 
 
 def test_every_requirement_is_pinned():
     lines = requirements()
-    assert lines and [line for line in lines if not re.fullmatch(r"[A-Za-z0-9-]+==[0-9][0-9.]*", line)] == []
+    tools = requirements("requirements-dev.txt")
+    assert lines and tools
+    assert [line for line in lines + tools if not re.fullmatch(r"[A-Za-z0-9-]+==[0-9][0-9.]*", line)] == []
     assert {"torch==2.11.0", "torchaudio==2.11.0", "torchvision==0.26.0"} <= set(lines)
 
 
@@ -213,7 +252,7 @@ def test_requirements_are_what_the_code_imports():
     of_module = metadata.packages_distributions()
     used = {plain(name) for module in imported() for name in of_module.get(module, [module])}
     listed = {plain(line.split("==")[0]) for line in requirements()}
-    by_command = {"jupyter", "papermill", "nbconvert", "pytest", "pytest-xdist"}
+    by_command = {"jupyter", "papermill", "nbconvert", "pytest", "pytest-xdist", "pytest-cov"}
     belong_to_others = {"tzdata", "torchaudio", "cryptography"}  # read by zoneinfo; of one piece with torch; makes Dask's certificates
     assert used - listed - {"ipython", "nbformat"} == set()  # these two are parts of jupyter
     assert listed - used - by_command - belong_to_others == set()

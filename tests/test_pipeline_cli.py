@@ -10,9 +10,8 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.tables import TABLES, read_provenance
-from spectrogram.profile import load_profile
 from tests.toy_model import save_random_model
-from tests.toy_sound import NAME, noise, scene, write
+from tests.toy_sound import NAME, scene, write
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,6 @@
 """The report: one page that needs nothing else, whatever is in the tables; the events it shows; sound that can be heard; the archive's notebook."""
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess

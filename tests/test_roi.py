@@ -9,7 +9,8 @@ from ROI import RoiBand, RoiDetector, detect_regions, explain
 from ROI.background import interpolate_levels, noise_cells, segment_levels, smooth_levels
 from ROI.cells import cell_power, power_of
 from ROI.explore import with_knobs
-from tests.roi_scene import PROFILE, RATE, add_pulses, add_whistle, band_of, boxes, noise, picture, pushed, to_db  # noqa: F401 (fixtures)
+from tests.roi_scene import scene_boxes, scene_picture  # noqa: F401 (the fixtures `boxes` and `picture`)
+from tests.roi_scene import PROFILE, RATE, add_pulses, add_whistle, band_of, noise, pushed, to_db
 
 
 @pytest.mark.parametrize("snr_db", [10, 20, 35])

@@ -11,7 +11,8 @@ from ROI.cells import cell_power, power_of, running_median, smooth_cells
 from ROI.coverage import covered_share
 from ROI.explore import turn_knobs, with_knobs
 from ROI.regions import Cells, Rules, find_regions
-from tests.roi_scene import PROFILE, RATE, band_of, boxes, noise, picture, to_db  # noqa: F401 (fixtures)
+from tests.roi_scene import scene_boxes, scene_picture  # noqa: F401 (the fixtures `boxes` and `picture`)
+from tests.roi_scene import PROFILE, RATE, band_of, noise, to_db
 
 
 def test_background_estimates_the_mean_of_noise_in_every_band():
@@ -56,7 +57,10 @@ ROWS = ["..oS......oo..",
 
 def test_regions_by_hand():
     cells = _cells(ROWS)
-    spans = lambda **changes: _spans(find_regions(cells, _rules(**changes), True)[0])
+
+    def spans(**changes):
+        return _spans(find_regions(cells, _rules(**changes), True)[0])
+
     # patches with a seed: o-oS above left, S alone above, and three in band 1
     assert spans() == [(0, 2, 1, 1), (1, 3, 3, 4), (6, 7, 1, 1), (8, 8, 3, 3), (10, 12, 1, 1)]
     assert spans(min_seed_cells=2) == [(6, 7, 1, 1)]
@@ -122,7 +126,9 @@ def test_plots_return_their_axes(picture, boxes):
 
 
 def test_covered_share_by_hand():
-    span = lambda start_s, end_s, low_hz=1000, high_hz=2000: dict(start_s=start_s, end_s=end_s, low_hz=low_hz, high_hz=high_hz)
+    def span(start_s, end_s, low_hz=1000, high_hz=2000):
+        return {"start_s": start_s, "end_s": end_s, "low_hz": low_hz, "high_hz": high_hz}
+
     calls = pd.DataFrame([span(0, 1), span(2, 4), span(5, 6), span(7, 9)])
     found = pd.DataFrame([span(0.5, 3), span(2.5, 3.5), span(2.2, 2.4), span(5, 6, 3000, 4000), span(6, 10)])
     np.testing.assert_allclose(covered_share(calls, found), [0.5, 0.75, 0, 1])

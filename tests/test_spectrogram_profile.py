@@ -101,4 +101,4 @@ def test_shared_generator_has_the_profile_of_the_environment():
     with pytest.raises(AttributeError):
         import spectrogram
 
-        spectrogram.NO_SUCH_THING
+        _ = spectrogram.NO_SUCH_THING

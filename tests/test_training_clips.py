@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from pipeline import run_pipeline_single_audio
+from tests.independent_verdict import compared
 from training import clip_experiment as steps
 from training.backbones import ARCHITECTURES, StatisticsNet, band_statistics, make_net
 from training.clip_folds import folds_of
@@ -126,6 +127,8 @@ def test_a_limit_never_comes_from_its_own_fold(run):
 def test_metrics_come_again_from_the_predictions_and_the_run_repeats(run):
     folder = run["folder"]
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    count, unlike = compared(folder)
+    assert unlike == [] and count >= 42  # network and baseline, two labels and their mean
     again = steps.metrics_of(pd.read_parquet(folder / "predictions.parquet"), tuple(metrics["labels"]), metrics["pool"], metrics["window_s"], metrics["step_s"], metrics["draws"])
     assert json_ready(again) == metrics
     net, _ = steps.train_final(run["data"], run["spec"].front_end(), run["kept"])

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.independent_verdict import compared
 from tests.training_toy import PROFILE, toy_dataset
 from training import study, study_figures
 from training.backbones import BadBackbone, make_net
@@ -57,6 +58,7 @@ def test_a_study_runs_is_saved_and_every_figure_comes_again(data, tmp_path):
     write_parameters(folder, spec)
     kept = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert json_ready(study.study_metrics(pd.read_parquet(folder / "predictions.parquet"), kept)) == kept
+    assert compared(folder) == (2 * 2 * 48, [])  # variants, methods, figures
     assert list(nets) == ["with", "without"] and study.study_table(metrics).shape[0] == 2
     shown = study_figures.shown_table(metrics | {"sizes": {name: {"kB": 101.169, "windows per s": 3855.4, "weights": 23837} for name in nets}})
     assert shown.loc["with", ["kB", "windows per s", "weights"]].tolist() == [101, 3855, 23837] and {"AP from", "AP to"} <= set(shown)

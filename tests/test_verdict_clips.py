@@ -93,7 +93,7 @@ def deployment(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deployment")
     truth = []
     for site, serial in (("M1", "6872"), ("M2", "5675")):
-        for minute, start in enumerate(("170623120000", "170623120015")):
+        for start in ("170623120000", "170623120015"):
             name = f"{site}/{serial}.{start}.wav"
             x = noise(15, RATE, seed=len(truth))
             put(x, RATE, 3.0, sweep(0.6, RATE, 2500, 4000, 95))
@@ -113,7 +113,7 @@ def checked(deployment):
 def test_the_detector_finds_calls_and_false_alarms(deployment, checked):
     folder, truth = deployment
     assert reached(checked, truth, ("Beluga",)) == {"calls": 4, "reached": 4, "share": 1.0}
-    for name, mine in checked.groupby("recording"):
+    for _, mine in checked.groupby("recording"):
         true, others = mine[mine["verdict"] == "true"], mine[mine["verdict"] == "false"]
         assert len(true) == 1 and abs(true["start_s"].iloc[0] - 3.0) < 0.15 and abs(true["end_s"].iloc[0] - 3.6) < 0.15 and true["low_hz"].iloc[0] == 1500
         assert ((others["start_s"] - 9.0).abs() < 0.15).any()

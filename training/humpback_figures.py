@@ -6,7 +6,8 @@ import pandas as pd
 
 from preprocessing.dataset import DataSet
 from spectrogram.picture import normalise
-from training.clip_figures import frequency_ticks, verdict_table  # the same table, for the notebooks of humpbacks
+from training.clip_figures import frequency_ticks
+from training.clip_figures import verdict_table as verdict_table  # the same table, for the notebooks of humpbacks
 from training.humpback_verdict import NAMES
 
 COLOURS = {"raw": "#444444", "gate": "#1f77b4", "unet": "#d95f02"}

@@ -116,7 +116,7 @@ def write_selections(path: Path, worst: pd.DataFrame, data: DataSet) -> None:
     profile = data.profile
     band = {label: profile.label_info[label]["band_hz"] for label in profile.labels}
     table = worst.assign(end_s=worst["start_s"] + profile.window_s, low_hz=[band[label][0] for label in worst["label"]], high_hz=[band[label][1] for label in worst["label"]])
-    for name in table.columns[table.dtypes == float].difference(["start_s", "end_s", "low_hz", "high_hz"]):
+    for name in table.select_dtypes("float64").columns.difference(["start_s", "end_s", "low_hz", "high_hz"]):
         table[name] = table[name].round(3)
     names = list(dict.fromkeys(table["recording"]))
     rows = data.manifest.drop_duplicates("recording").set_index("recording").loc[names]
