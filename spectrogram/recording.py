@@ -160,7 +160,11 @@ class Recording:
                 by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
             if header is None or not header.frame_bytes or (header.container == "FLAC" and not header.prefix):
-                raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
+                what = f"not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF"
+                if header is not None and header.format_number is not None:
+                    what = (f"compressed sound (format {header.format_number:#x}) that cannot be read; convert it to WAV or FLAC, "
+                            f"e.g. with ffmpeg -i {self.path.name} out.flac")
+                raise BadRecording(f"{self.path}: {what}") from None
         self.unfinished, self.header_agrees, self._read_by = False, True, None
         if header is None or header.subtype is None:
             self.sample_rate_hz, self.channels, self.frames = by_library
