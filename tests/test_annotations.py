@@ -357,6 +357,14 @@ def test_what_is_about_whole_recordings_may_tell_dates_and_lengths(tmp_path):
     assert read_annotations(path).loc[0, ["start_s", "end_s", "label"]].tolist() == [0.0, 1.5, "w"]
 
 
+@pytest.mark.parametrize("column", ["TimeInFile", "File Offset (s)", "offset_in_file", "time of file"])
+def test_a_time_in_the_file_is_a_time_though_its_column_speaks_of_the_file(tmp_path, column):
+    with pytest.raises(BadAnnotation, match="no column is known to hold starts"):
+        read_annotations(file(tmp_path, f"file,{column},label\na.wav,12,w\n", "t.csv"), pd.DataFrame({"recording": ["a.wav"], "duration_s": 60.0}))
+    path = file(tmp_path, "file,begin_path,label\na.wav,d/a.wav,w\n", "t.csv")
+    assert read_annotations(path, pd.DataFrame({"recording": ["a.wav"], "duration_s": 60.0})).loc[0, "end_s"] == 60
+
+
 def test_kaleidoscopes_folder_tells_recordings_of_one_name_apart(tmp_path):
     recordings = pd.DataFrame({"recording": ["a/1.wav", "b/1.wav"], "duration_s": 60.0})
     path = file(tmp_path, "FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\nb,1.wav,12,1,w\n", "t.csv")
