@@ -95,6 +95,9 @@ def column_of(table: TextTable, what: str) -> Column | None:
     if not found:
         return None
 
+    if units is UNITS["time"]:
+        _refuse_parts(table, [column for _, column in found])
+
     def order(candidate):
         rank, column = candidate
         plain = (
@@ -109,6 +112,26 @@ def column_of(table: TextTable, what: str) -> Column | None:
         return not all(number(text) is not None for text in table.texts(column.place)), plain, rank
 
     return min(found, key=order)[1]
+
+
+def _refuse_parts(table: TextTable, columns: list[Column]) -> None:
+    """Raise BadAnnotation where columns hold the minutes and the seconds of one time, and not the
+    same time in each unit."""
+    longer = [column for column in columns if column.unit in (60.0, 3600.0)]
+    for coarse, fine in [(a, b) for a in longer for b in columns if b.unit in (None, 1.0, 60.0)]:
+        if coarse.unit == fine.unit:
+            continue
+        pairs = zip(table.texts(coarse.place), table.texts(fine.place))
+        for row, (many, few) in enumerate((number(a), number(b)) for a, b in pairs):
+            if many is None or few is None:
+                continue
+            if many * coarse.unit - few * (fine.unit or 1.0) > 0.51 * coarse.unit:
+                names = [repr(table.columns[column.place]) for column in (coarse, fine)]
+                raise table.broken(
+                    row,
+                    f"{' and '.join(names)} are not the same time, or parts of one",
+                    "write it in seconds, in one column",
+                )
 
 
 def columns_of(table: TextTable) -> dict[str, Column | None]:

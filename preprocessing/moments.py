@@ -11,16 +11,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from spectrogram.names import zone
+from spectrogram.names import YEARS, zone
 
-SAYS_ZONE = (r"^(?P<local>.*(?:\d:\d\d|\d{6})(?:[.,]\d+)?(?:\s*[AaPp][Mm])?)\s*"  # up to a time of day, then
+SAYS_ZONE = (r"^(?P<local>.*(?:\d:\d\d|\d{6}|\d[T_]\d{4})(?:[.,]\d+)?(?:\s*[AaPp][Mm])?)\s*"  # up to a time of day, then
              r"(?:[Zz]|UTC|GMT|(?:UTC|GMT)?\s*(?P<sign>[+-])(?P<hours>\d\d?)(?::?(?P<minutes>\d\d))?)$")
 FURTHEST_MIN = 14 * 60  # no zone is further from UTC
 ISO = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?$"
 CLOCKS = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
 DAYS = {False: ("%m/%d/%Y", "%m/%d/%y"), True: ("%d/%m/%Y", "%d/%m/%y")}  # by day_first
 OTHER = ("%d-%b-%Y", "%d %b %Y", "%Y/%m/%d")
-IN_ONE = ("%Y%m%d%H%M%S", "%Y%m%d_%H%M%S", "%Y%m%dT%H%M%S", "%y%m%d%H%M%S", "%y%m%d_%H%M%S")
+IN_ONE = {  # digits, each at its place: pandas alone would read 220716021453 as of the year 2207
+    rf"^\d{{{digits}}}{between}\d{{{clock}}}$": f"{day}{between}%H%M{'%S' if clock == 6 else ''}"
+    for digits, day in ((8, "%Y%m%d"), (6, "%y%m%d"))
+    for between in ("", "_", "T", "-")
+    for clock in (6, 4)
+    if between or (digits, clock) != (6, 4)  # 2207160214 may count anything
+    if (digits, between, clock) != (8, "", 4)  # 201012101112: of 2020 or of 2010
+}
 SPREADSHEET_DAYS = (30000, 60000)  # 1982 to 2064
 
 
@@ -46,7 +53,7 @@ def utc_times(texts, clock: str | None = "UTC", day_first: bool = False, day_zer
     if not aware.all():
         theirs = times[~aware].dt.tz_localize(zone(clock), ambiguous="NaT", nonexistent="NaT")
         out[~aware] = theirs.dt.tz_convert("UTC").astype(out.dtype)
-    return out
+    return out.where(out.dt.year.between(YEARS.start, YEARS.stop - 1))
 
 
 def day_orders(texts) -> pd.DataFrame:
@@ -77,9 +84,10 @@ def _local_times(texts: pd.Series, day_first: bool, day_zero: str = "1899-12-30"
     if iso.any():
         plain = texts[iso].str.replace(",", ".")
         out[iso] = pd.to_datetime(plain, format="ISO8601", errors="coerce").astype(out.dtype)
-    for form in [*(f"{day} {time}" for day in (*DAYS[day_first], *OTHER) for time in CLOCKS), *IN_ONE]:
-        left = out.isna()
+    forms = [(None, f"{day} {time}") for day in (*DAYS[day_first], *OTHER) for time in CLOCKS]
+    for shape, form in [*forms, *IN_ONE.items()]:
+        left = out.isna() & (shape is None or texts.str.contains(shape or "", regex=True))
         if not left.any():
-            break
+            continue
         out[left] = pd.to_datetime(texts[left], format=form, errors="coerce").astype(out.dtype)
     return out

@@ -100,7 +100,8 @@ def quality(recording: Recording) -> dict:
     hum_hz, lines_hz, hum_db = (np.nan, [], np.nan) if dead else hum.found()
     row |= {"start_artefact_s": artefact_s, "start_artefact_sure": sure, "hum_hz": hum_hz, "hum_db": hum_db, "hum_lines_hz": lines_hz,
             "stuck_bits": bits.stuck(), "bandwidth_hz": np.nan if dead else band.found()[0]}
-    own = [fault for fault in recording.faults if not fault.startswith(("silence", "clipping", "no start time", "not listened to"))]
+    own = [fault for fault in recording.faults if not fault.startswith(("silence", "clipping", "no start time", "not listened to"))
+           and not (row["dropouts"] and " dropouts of less than " in fault)]  # said below, with their places
     return row | {"faults": own + _faults(row, rms / step if step else np.inf, longest, bits.gaps(), what)}
 
 

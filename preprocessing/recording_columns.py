@@ -28,7 +28,8 @@ TIME_PREFIX = re.compile(
     r"(start|begin|beg_|onset|offset|stop|(end(?!ang|em))|min_?t(_|$)|max_?t(_|$)|timestamp)"
 )
 TIME_NAMES = set("from to until till beg minute minutes debut fin inicio".split())  # whole names alone
-NO_TIME = set("freq frequency hz khz zone timezone duration dur length file path level db".split())
+NO_TIME = set("freq frequency hz khz zone timezone duration dur length level db".split())
+NAMES_A_FILE = re.compile(r"(?<!_in)(?<!_of)_(file|path)$")  # begin_file; but time_in_file, file_offset
 FILE_WORDS = set("file files filename filenames filepath path wav recording recordings".split())
 MAY_BE_FILES = re.compile(r"file|path|wav|sound|audio|record|clip")
 LONG_NUMBER = re.compile(r"\d{4}")  # a date, a serial: what names of recordings hold
@@ -129,6 +130,7 @@ def time_like(table: TextTable, apart_from: set[int | None] = frozenset()) -> li
         named = any(
             (TIME_WORDS & set(parts) or "_".join(parts) in TIME_NAMES or TIME_PREFIX.match("_".join(parts)))
             and not NO_TIME & set(parts)
+            and not NAMES_A_FILE.search("_".join(parts))
             for parts in words
         )
         cells = [text.strip() for text in table.texts(place) if text.strip()]

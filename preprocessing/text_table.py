@@ -60,6 +60,9 @@ def read_text(path: str | Path) -> str:
         return data.decode("latin-1")
 
 
+SEPARATOR = re.compile(r"sep=([;,\t|])", re.IGNORECASE)  # the first line of some CSV tables, for Excel
+
+
 def text_lines(text: str) -> list[str]:
     """Lines without their ends (Windows, Unix, old Macintosh). Other separators, that Python also counts as line ends, stay in the text."""
     return re.split(r"\r\n|\n|\r", text)
@@ -151,10 +154,17 @@ def parse_table(text: str, path: str | Path) -> TextTable:
     first = next((k for k, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise BadAnnotation(f"{path}: empty, without even a header; the copy failed, or take the file out")
-    separator = max("\t;,", key=lines[first].count)
+    if told := SEPARATOR.fullmatch(lines[first].strip()):
+        lines[first] = ""
+        text, first = "\n".join(lines), next((k for k, line in enumerate(lines) if line.strip()), first)
+    separator = told[1] if told else max("\t;,", key=lines[first].count)
     records = _tabbed(lines) if separator == "\t" else _quoted(text, separator, path)
     records = [(line, cells) for line, cells in records if any(cell.strip() for cell in cells)]
+    if not records:
+        raise BadAnnotation(f"{path}: empty, without even a header; the copy failed, or take the file out")
     table = TextTable(path, column_names(records[0][1]), [], [])
+    if len(records) == 1 and sum(number(cell) is not None and bool(cell.strip()) for cell in records[0][1]) > 1:
+        raise table.fault(records[0][0], "a row and no header", "write the names of the columns above it")
     for line, cells in records[1:]:
         missing = len(table.columns) - len(cells)
         if missing < 0 and any(cell.strip() for cell in cells[missing:]):

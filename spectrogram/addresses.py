@@ -23,6 +23,9 @@ LONG_ENOUGH = 6  # characters of a secret; shorter ones would be found in any te
 
 _S3_KEYS = re.compile(r"^s3://(?!arn:)(?P<key>[^/:@]+):(?P<secret>[^@]+)@")
 _USER = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@:]*:[^\s/]*@|(https?://)[^\s/@]+@")
+_SLASHED = re.compile(  # a password that holds a slash, as keys of stores do; a port is none
+    r"((?:https?|ftp|sftp)://|s3://(?!arn:))[^\s/@:\[]*:(?!\d+(?:[/?#]|$))[^\s@'\"<>]*@", re.IGNORECASE
+)
 _QUERY = re.compile(r"(https?://[^\s?#'\"<>]*)[?#][^\s'\"<>)]*")
 _PARAMETER = re.compile(
     r"\b((?:access_?)?token|sig(?:nature)?|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|pass(?:word|wd)?|api_?key|secret)=[^&\s'\"<>)]+",
@@ -73,6 +76,10 @@ def parted(address: str) -> Place:
         raise ValueError(
             f"{untold(address)}: no address ({error}); give one such as https://host/folder/"
         ) from None
+    if _SLASHED.match(address) and "@" not in parts.netloc:
+        raise ValueError(
+            f"{untold(address)}: no address: its name or password holds / ? or #; write them as %2F, %3F and %23"
+        )
     user, _, host = parts.netloc.rpartition("@")
     name, colon, word = (unquote(text) for text in user.partition(":"))
     if parts.scheme not in ("http", "https"):
@@ -101,6 +108,7 @@ def untold(text: str) -> str:
     "404 for url 'http://host/a.wav'"
     """
     text = _USER.sub(lambda found: found[1] or found[2], text)
+    text = _SLASHED.sub(r"\1", text)
     text = _PARAMETER.sub(r"\1=…", _QUERY.sub(r"\1", text))
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "…")

@@ -19,6 +19,7 @@ DIFFERS = timedelta(seconds=60)
 TOLD_PPM, MOST_PPM = 20, 5000  # of a crystal: less is 0.1 s in an hour, more is none
 RESETS = {1970: 60, 1980: 60, 2000: 2}  # the first days of years in which clocks begin that were not set
 IMPOSSIBLE = "cannot be right"  # of a date
+LONGEST_GAP_S = 366 * 86400
 NO_TIME = ("no start time in the file name; times count from the start of the file, name it SERIAL.yymmddHHMMSS or give a table of "
            "start times")
 
@@ -70,6 +71,9 @@ def timeline(name: str, word: OwnWord, log: Log | None, clock: tzinfo, given: da
     own = word.start if word.start is None or word.start.tzinfo else in_utc(word.start, clock)
     told, by = (own, word.said_by) if own is not None else (log.start_utc if log else None, "log.xml")
     notes = list(word.notes)
+    if told is not None and from_name is not None and impossible(told) and not impossible(from_name):
+        notes.append(f"{'its log' if by == 'log.xml' else f'the file itself ({by})'} says {told:%Y-%m-%d}, which {IMPOSSIBLE}; its name is believed")
+        told = None
     if given is not None:
         start, source = given.astimezone(timezone.utc), "argument"
     elif told is not None and (from_name is None or abs(told - from_name) > DIFFERS):
@@ -121,10 +125,10 @@ def _gaps(log: Log | None, start: datetime | None, duration_s: float, rate_hz: i
     if log is None or log.gap_s < GAP_S:
         return (), (), ()
     span_s = (log.stop_utc - log.start_utc).total_seconds() if log.start_utc and log.stop_utc else log.period_s or duration_s + log.gap_s
-    if log.gap_s > span_s + GAP_S:  # not of this file
+    if log.gap_s > min(span_s + GAP_S, LONGEST_GAP_S):  # not of this file
         return (), (), ()
     missing = f"{log.gap_s:.0f} s of {span_s:.0f} s are missing, says the log"
-    placed = [gap for gap in log.gaps if gap[1] >= GAP_S and 0 <= gap[0] / rate_hz < duration_s]
+    placed = [gap for gap in log.gaps if GAP_S <= gap[1] <= log.gap_s + GAP_S and 0 <= gap[0] / rate_hz < duration_s]
     filled = tuple((at / rate_hz, min((at + zeros) / rate_hz, duration_s), "gap, filled with zeros, says the log") for at, _, zeros in placed if zeros)
     if filled:
         return (), filled, (f"{missing}, and filled with zeros",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from spectrogram.header import Header, Read, _span
+from spectrogram.header import Header, Read, span
 from spectrogram.riff import METADATA, SMALL_BYTES
 
 SUBTYPES = {8: "PCM_S8", 12: "PCM_16", 16: "PCM_16", 20: "PCM_24", 24: "PCM_24", 32: "PCM_32"}
@@ -45,11 +45,11 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     else:
         header.frames = header.promised = total
     if total and frames is not None and total > frames:
-        header.notes.append(f"truncated: the header promises {_span(total, true['rate'])}, the file holds {_span(frames, true['rate'])}; "
+        header.notes.append(f"truncated: the header promises {span(total, true['rate'])}, the file holds {span(frames, true['rate'])}; "
                             "what is there is processed, copy the file again for the rest")
     elif total and frames is not None and total < frames:
-        header.notes.append(f"{_span(frames - total, true['rate'])} of sound lie behind the end that the header promises "
-                            f"({_span(total, true['rate'])}); they are processed too, check what wrote the file")
+        header.notes.append(f"{span(frames - total, true['rate'])} of sound lie behind the end that the header promises "
+                            f"({span(total, true['rate'])}); they are processed too, check what wrote the file")
     header.agrees, header.unfinished = header.frames == header.promised, not total
     packed = true["rate"] << 44 | true["channels"] - 1 << 41 | true["bits"] - 1 << 36 | header.frames
     blocks = struct.pack(">HH", 16, 65535) if first["varies"] else struct.pack(">HH", first["block"], first["block"])

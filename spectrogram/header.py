@@ -36,7 +36,8 @@ class Header:
     first_byte : where the sound begins. frames : how many the file holds. promised : how many the header says there are (`frames`
     where it cannot know: a stream, a recorder cut off). agrees : header and file do, or differ in a known way. unfinished : the
     recorder never came to write the size. notes : what is odd, one clear line each. chunks : name -> body of the small chunks.
-    prefix : a header that is right, to be read in place of the file's own (FLAC). mended : the file's own misleads who reads it.
+    prefix : a header that is right, to be read in place of the file's own (FLAC). mended : the file's own misleads who reads it. format_number : of
+    compressed sound in a WAV.
     """
 
     container: str
@@ -53,6 +54,7 @@ class Header:
     chunks: dict[str, bytes] = field(default_factory=dict)
     prefix: bytes = b""
     mended: bool = False
+    format_number: int | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -138,7 +140,7 @@ def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool
         if ends(size):
             header.frames = header.promised = size // width
             if size != declared:
-                header.notes.append(f"the header's 32 bits cannot hold the size of the sound; all {_span(header.frames, rate_hz)} "
+                header.notes.append(f"the header's 32 bits cannot hold the size of the sound; all {span(header.frames, rate_hz)} "
                                     "that the file holds are processed")
             return
         if not wraps:
@@ -150,19 +152,19 @@ def settle(header: Header, declared: int, there: int, ends: Callable[[int], bool
         return
     if declared in NEVER_WRITTEN and declared < end:
         header.unfinished = True
-        header.notes.append(f"the header was never finished; all {_span(header.frames, rate_hz)} that the file holds are processed")
+        header.notes.append(f"the header was never finished; all {span(header.frames, rate_hz)} that the file holds are processed")
         return
     if abs(declared - end) < width or abs(declared - end) in (*COUNTED_TOO, header.first_byte, header.first_byte - 8):
         return
     header.promised, header.agrees = declared // width, False
     if declared > end:
-        header.notes.append(f"truncated: the header promises {_span(header.promised, rate_hz)}, the file holds "
-                            f"{_span(header.frames, rate_hz)}; what is there is processed, copy the file again for the rest")
+        header.notes.append(f"truncated: the header promises {span(header.promised, rate_hz)}, the file holds "
+                            f"{span(header.frames, rate_hz)}; what is there is processed, copy the file again for the rest")
     elif _all_zero(read, header.first_byte + declared, end - declared):
         header.frames, header.agrees = header.promised, True  # room that the recorder set aside and did not need
     else:
-        header.notes.append(f"{_span(header.frames - header.promised, rate_hz)} of sound lie behind the end that the header promises "
-                            f"({_span(header.promised, rate_hz)}); they are processed too, check what wrote the file")
+        header.notes.append(f"{span(header.frames - header.promised, rate_hz)} of sound lie behind the end that the header promises "
+                            f"({span(header.promised, rate_hz)}); they are processed too, check what wrote the file")
 
 
 def is_placeholder(size: int) -> bool:
@@ -170,7 +172,7 @@ def is_placeholder(size: int) -> bool:
     return size in STREAM or any(base - MOST_BEFORE_SOUND <= size <= base for base in ALL_ONES)
 
 
-def _span(frames: int, rate_hz: int) -> str:
+def span(frames: int, rate_hz: int) -> str:
     return f"{frames / rate_hz:.1f} s" if frames >= rate_hz / 10 else f"{frames} samples"
 
 

@@ -22,6 +22,7 @@ DAMAGED_LIST = "the list of raw files in its header is damaged or not of this so
 AUDIOMOTH = re.compile(r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))? (\d\d)/(\d\d)/(\d{4})(?: \(UTC([+-]\d{1,2}(?::\d\d)?)?\))?")
 AUDIOMOTH_GAIN = re.compile(r"at (\w+(?:-\w+)?) gain\b")
 AUDIOMOTH_ID = re.compile(r"by \w*Moth\w* ([0-9A-F]{16})")
+MOST_SLOWED = 100  # times: bats are slowed ten times
 WAMD_SERIAL, WAMD_START, WAMD_SLOWED = 2, 5, 15
 SERIAL_FIELDS = ("serial", "serialnumber", "deviceserial", "hardwareserial", "recorderserial", "sensoruid")  # sensoruid: Frontier Labs
 START_FIELDS = ("recordingstart", "starttime", "startutc", "timestamp", "datetimeoriginal", "icrd", "date", "tdrc", "creationtime")
@@ -119,7 +120,7 @@ def _guano(body: bytes, header: Header) -> OwnWord:
     values = {key.strip("\0 \t"): value.strip("\0 \t\r") for key, _, value in lines}
     slowed, rate_hz = _number(values.get("TE")), _number(values.get("Samplerate"))
     true_rate_hz, notes = None, ()
-    if slowed is not None and slowed > 1:
+    if slowed is not None and 1 < slowed <= MOST_SLOWED:
         true_rate_hz = round(rate_hz or slowed * header.sample_rate_hz)
         if true_rate_hz != header.sample_rate_hz:
             notes = (f"its sound was slowed {slowed:g} times, says the file; read as {true_rate_hz} Hz",)
@@ -172,7 +173,7 @@ def _wamd(body: bytes, header: Header) -> OwnWord:
         fields[number] = body[at + 6:at + 6 + length].strip(b"\0 ").decode("utf-8", "replace")
         at += 6 + length
     slowed = _number(fields.get(WAMD_SLOWED))
-    true_rate_hz = round(slowed * header.sample_rate_hz) if slowed is not None and 1 < slowed <= 100 else None
+    true_rate_hz = round(slowed * header.sample_rate_hz) if slowed is not None and 1 < slowed <= MOST_SLOWED else None
     notes = (f"its sound was slowed {slowed:g} times, says the file; read as {true_rate_hz} Hz",) if true_rate_hz else ()
     return OwnWord(moment(fields.get(WAMD_START, "")), "wamd", fields.get(WAMD_SERIAL) or None, true_rate_hz=true_rate_hz, notes=notes)
 
@@ -196,9 +197,10 @@ def _clock(date: str, time: str) -> datetime | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return None
+    return number if abs(number) < 1e9 else None  # inf, nan
 
 
 READERS = {"harp": _harp, "guan": _guano, "LIST": _info, "VORBIS": _vorbis, "wamd": _wamd, "id3 ": _id3, "iXML": _ixml, "bext": _bext}

@@ -55,8 +55,9 @@ DIGITS = re.compile(r"^(\d{3,})[._]")
 AMAR = re.compile(r"^(AMAR[^.]*)\.")
 MAKERS = re.compile(r"^((?:ICLISTEN|RB[A-Z]|SB[A-Z]|S4[A-Z]|SM[A-Z\d]|WISPR|AMAR|AURAL|DSG|EAR|MARU|HF)[A-Z]*-?\d+|sg\d{3})(?=[-_. ]|$)")
 WORD = re.compile(r"^(?=[A-Z\d]*[A-Z])(?=(?:[A-Z]*\d){4})([A-Z\d]{5,20})(?=[-_. ]|$)")
-COUNTERS = re.compile(r"^(?:FILE|REC|TRACK|ZOOM|DR|TAKE|PART|SEG|CLIP|CH|CHAN|TASCAM|STE|R|T|WAV|DVT|MIX)[A-Z]*\d+$")  # number files, not recorders
-DAY, SHORT_DAY = re.compile(r"(?:19|20|00|99)\d\d[01]\d[0-3]\d|\d\d[01]\d[0-3]\d\d{6}$"), re.compile(r"\d\d[01]\d[0-3]\d")  # in their shape
+COUNTERS = re.compile(r"^(?:(?:FILE|REC|TRACK|ZOOM|TAKE|PART|SEG|CLIP|CHAN|TASCAM|STE|WAV|MIX)[A-Z]*|DR|CH|R|T|DVT)\d+$")  # number files, not recorders
+DAY, SHORT_DAY = re.compile(r"(?:19|20|00|99)\d\d[01]\d[0-3]\d|\d\d[01]\d[0-3]\d\d{6}$|(?:[0-3]\d[01]\d|[01]\d[0-3]\d)20\d\d$"), re.compile(r"\d\d[01]\d[0-3]\d")  # in their shape
+DAY_OF_YEAR = re.compile(r"(?:19|20)\d\d(?:[0-2]\d\d|3[0-6]\d)$")
 AUDIOMOTH_HEX = re.compile(r"^([0-9A-F]{8})\.WAV$")  # always .WAV, as in 5AFFE5D0.WAV; the archive number 62018001.flac is no time
 
 
@@ -183,7 +184,7 @@ def _serial(stem: str, date_at: int, wall: datetime | None) -> str | None:
         return soundtrap.group(1)
     for pattern in (AMAR, MAKERS, WORD):
         match = pattern.match(stem)
-        if match and match.end(1) <= date_at and not COUNTERS.match(match.group(1)):
+        if match and match.end(1) <= date_at and not (pattern is WORD and COUNTERS.match(match.group(1))):
             return match.group(1)
     match = DIGITS.match(stem)
     if match and match.end(1) <= date_at and not _is_date(match.group(1), wall):
@@ -194,6 +195,8 @@ def _serial(stem: str, date_at: int, wall: datetime | None) -> str | None:
 def _is_date(digits: str, wall: datetime | None) -> bool:
     """Whether digits are meant as a day, if an impossible one: a whole one, or a short one within a year of the recording (or
     nothing else tells the time)."""
+    if len(digits) == 7:  # a year and its day: 2022197
+        return bool(DAY_OF_YEAR.match(digits))
     if len(digits) in (8, 12, 14):
         return bool(DAY.match(digits))
     if len(digits) != 6 or not SHORT_DAY.match(digits):

@@ -33,6 +33,7 @@ CLIPPED = 0.9999
 BEYOND = 1e9  # of full scale: no sound, and its square is beyond float32
 # Integer samples are read as they are and scaled here, four times as fast as libsndfile's own conversion.
 NATIVE = {"PCM_16": ("int16", 2.0 ** -15), "PCM_24": ("int32", 2.0 ** -31), "PCM_32": ("int32", 2.0 ** -31)}
+AS_HEARD = ("PCM_", "FLOAT", "DOUBLE", "ALAC", "DPCM_")  # kinds of samples that lose nothing
 UNSCALED = ("float32", 1.0)
 NO_FILE = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}  # may keep who reads waiting for ever
 STILL = "samples that do not change"  # why a stretch found in them was not listened to
@@ -160,11 +161,17 @@ class Recording:
                 by_library = facts
         except (soundfile.LibsndfileError, OSError) as error:
             if header is None or not header.frame_bytes or (header.container == "FLAC" and not header.prefix):
-                raise BadRecording(f"{self.path}: not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF") from None
+                what = f"not audio that can be read ({reason(error)}); expected WAV, W64, FLAC or AIFF"
+                if header is not None and header.format_number is not None:
+                    what = (f"compressed sound (format {header.format_number:#x}) that cannot be read; convert it to WAV or FLAC, "
+                            f"e.g. with ffmpeg -i {self.path.name} out.flac")
+                raise BadRecording(f"{self.path}: {what}") from None
         self.unfinished, self.header_agrees, self._read_by = False, True, None
         if header is None or header.subtype is None:
             self.sample_rate_hz, self.channels, self.frames = by_library
             self.promised_frames = self.frames
+            if not self.subtype.startswith(AS_HEARD):
+                self.fault(f"its sound was compressed with loss ({self.subtype}): levels and faint calls are not those of the water; use the original where there is one")
         else:
             self.sample_rate_hz, self.channels, self.frames, self.promised_frames = header.sample_rate_hz, header.channels, header.frames, header.promised
             self.unfinished, self.header_agrees = header.unfinished, header.agrees

@@ -9,12 +9,14 @@ import struct
 from collections import Counter
 from itertools import product
 
-from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Header, Read, settle
+from spectrogram.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Header, Read, settle, span
 
 MAGIC = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 SUBTYPES = {(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32", (3, 32): "FLOAT", (3, 64): "DOUBLE"}
 EXTENSIBLE = 0xFFFE
-COMPRESSED = frozenset((2, 6, 7, 0x11, 0x31, 0x50, 0x55, 0x64))  # ADPCM, A-law, mu-law, IMA, GSM, MPEG, MP3, G.721: libsndfile's
+COMPRESSED = frozenset((2, 6, 7, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64, 0xFF))  # ADPCM, A-law, mu-law, IMA, GSM, G.726, MPEG, MP3, G.721, AAC
+# WMA, ATRAC, AAC, AC-3, Vorbis, Opus, FLAC: numbers that no one damaged byte makes of another
+SURELY_COMPRESSED = frozenset((0x160, 0x161, 0x162, 0x163, 0x270, 0x1610, 0x2000, 0x566F, 0x6771, 0x704F, 0x706D, 0xF1AC))
 METADATA = ("guan", "LIST", "bext", "iXML", "harp", "wamd", "id3 ", "ID3 ")
 KNOWN = frozenset((*METADATA, "fmt ", "data", "ds64", "fact", "JUNK", "junk", "FLLR", "PAD ", "id3 ", "ID3 ", "axml", "cue ", "PEAK",
                    "smpl", "inst", "plst", "_PMX", "afsp", "bxml", "chna", "cart", "levl", "link", "umid", "minf", "elm1", "regn"))
@@ -57,6 +59,11 @@ def parse(read: Read, size: int, head: bytes) -> Header | None:
     settle(header, declared, there, ends, lambda: tail(read, header.first_byte, size, order) - header.first_byte, read, wraps)
     if there - header.frames * header.frame_bytes > 8:
         chunks += behind(header.frames * header.frame_bytes) or chunks_behind(read, tail(read, header.first_byte, size, order), size, order)
+    more = sum(min(length, size - at - 8) for name, at, length in chunks if name == "data" and at > data) // header.frame_bytes
+    if more > 0:
+        header.agrees = False
+        header.notes.append(f"{span(more, header.sample_rate_hz)} of sound lie in a second data chunk, which is not read: "
+                            "write the file anew as one piece, with the software of its recorder")
     for name, at, length in chunks:
         if name in METADATA and 0 < length <= MOST_BYTES.get(name, SMALL_BYTES):
             header.keep(name, read(at + 8, length))
@@ -74,7 +81,7 @@ def walk(read: Read, at: int, size: int, order: str, stop: str = "") -> list[tup
         if not name or (at + 8 + length > size + 1 and name != stop):
             break
         chunks.append((name, at, length))
-        if name == stop:
+        if name == stop and length:  # an empty one may come before the true one
             break
         at += 8 + length + length % 2
     return chunks
@@ -124,7 +131,7 @@ def _chunk(read: Read, at: int, order: str) -> tuple[str, int]:
 def _find(chunks, read: Read, size: int, order: str, head: bytes) -> tuple[int | None, int | None]:
     """Where the format and the sound stand, also where names or sizes of chunks are damaged."""
     form = next((at for name, at, _ in chunks if name == "fmt "), None)
-    data = next((at for name, at, _ in chunks if name == "data"), None)
+    data = next((at for filled in (True, False) for name, at, length in chunks if name == "data" and bool(length) is filled), None)
     if form is not None and data is not None:
         return form, data
     head = head if b"data" in head else read(0, SEARCHED_BYTES)
@@ -164,13 +171,12 @@ def read_format(body: bytes, order: str, container: str, first_byte: int) -> Hea
         return None
     tag, channels, rate_hz, byte_rate, align, bits = struct.unpack(f"{order}HHIIHH", body[:16])
     bits = -(-bits // 8) * 8  # 12 and 20 bits stand in 16 and 24
-    compressed = tag in COMPRESSED and not (bits in (16, 24) and align == channels * bits // 8)
     if tag == EXTENSIBLE and len(body) >= 26:
         tag = struct.unpack(f"{order}H", body[24:26])[0]
-    if compressed:
-        return Header(container, None, channels, rate_hz, first_byte, big_endian=order == ">")
     said = {"channels": channels, "rate": rate_hz, "bits": bits}
     true = _vote(channels, rate_hz, byte_rate, align, bits)
+    if tag in SURELY_COMPRESSED or (tag in COMPRESSED and not (bits in (16, 24) and align == channels * bits // 8)):
+        return Header(container, None, channels, rate_hz, first_byte, big_endian=order == ">", format_number=tag)
     subtype = SUBTYPES.get((tag, true["bits"])) or {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32", 64: "DOUBLE"}.get(true["bits"])
     if subtype is None:
         return None

@@ -91,9 +91,11 @@ class HydrophoneSensitivity:
         entries = self._table.get(serial, [])
         gains = {entry["gain"] for entry in entries if "gain" in entry}
         wanted = None if gain is None else _plain(gain)
-        fitting = [entry for entry in entries if entry.get("gain") == wanted] or [
-            entry for entry in entries if "gain" not in entry
-        ]
+        of_gain = [entry for entry in entries if entry.get("gain") == wanted]
+        of_any = [entry for entry in entries if "gain" not in entry]
+        fitting = of_gain or of_any
+        if at is not None and not any(_since(entry) <= at for entry in of_gain):
+            fitting = [entry for entry in of_any if _since(entry) <= at] or fitting
         if not fitting and wanted is None and len(gains) == 1:
             fitting = entries
         if not fitting:

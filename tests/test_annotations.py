@@ -357,6 +357,35 @@ def test_what_is_about_whole_recordings_may_tell_dates_and_lengths(tmp_path):
     assert read_annotations(path).loc[0, ["start_s", "end_s", "label"]].tolist() == [0.0, 1.5, "w"]
 
 
+@pytest.mark.parametrize("column", ["TimeInFile", "File Offset (s)", "offset_in_file", "time of file"])
+def test_a_time_in_the_file_is_a_time_though_its_column_speaks_of_the_file(tmp_path, column):
+    with pytest.raises(BadAnnotation, match="no column is known to hold starts"):
+        read_annotations(file(tmp_path, f"file,{column},label\na.wav,12,w\n", "t.csv"), pd.DataFrame({"recording": ["a.wav"], "duration_s": 60.0}))
+    path = file(tmp_path, "file,begin_path,label\na.wav,d/a.wav,w\n", "t.csv")
+    assert read_annotations(path, pd.DataFrame({"recording": ["a.wav"], "duration_s": 60.0})).loc[0, "end_s"] == 60
+
+
+def test_minutes_and_seconds_of_one_time_are_refused_and_two_units_of_it_are_read(tmp_path):
+    known = pd.DataFrame({"recording": ["a.wav"], "duration_s": 3600.0})
+    parts = "file,start_min,start_sec,end_min,end_sec,label\na.wav,0,12,0,13,w\na.wav,3,12,3,13,w\n"
+    with pytest.raises(BadAnnotation, match="line 3: 'start_min' and 'start_sec' are not the same time, or parts of one; write it in seconds"):
+        read_annotations(file(tmp_path, parts, "t.csv"), known)
+    both = "file,start_min,start_s,end_min,end_s,label\na.wav,3,192.5,3.3,195,w\na.wav,4,212,4,215,w\n"
+    assert read_annotations(file(tmp_path, both, "t.csv"), known)["start_s"].tolist() == [192.5, 212.0]
+
+
+def test_a_line_that_tells_excel_the_separator_is_no_header(tmp_path):
+    table = read_annotations(file(tmp_path, "sep=;\r\nfile;start_s;end_s;label\r\na.wav;1,5;2,5;x, y\r\n", "t.csv"))
+    assert table.loc[0, ["start_s", "end_s", "label", "line"]].tolist() == [1.5, 2.5, "x, y", 3]
+    with pytest.raises(BadAnnotation, match="without even a header"):
+        read_annotations(file(tmp_path, "sep=;\n", "t.csv"))
+
+
+def test_a_row_without_a_header_is_no_empty_table(tmp_path):
+    with pytest.raises(BadAnnotation, match="line 1: a row and no header"):
+        read_annotations(file(tmp_path, "1\tSpectrogram 1\t1\t12.0\t13.0\t2000\t4000\ta.wav\tw\n", "a.selections.txt"))
+
+
 def test_kaleidoscopes_folder_tells_recordings_of_one_name_apart(tmp_path):
     recordings = pd.DataFrame({"recording": ["a/1.wav", "b/1.wav"], "duration_s": 60.0})
     path = file(tmp_path, "FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\nb,1.wav,12,1,w\n", "t.csv")

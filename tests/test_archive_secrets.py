@@ -264,3 +264,15 @@ def test_a_recording_that_cannot_be_listed_any_more_while_watching_is_said_witho
     assert "trying again" in said
     assert_untold(said)
     assert len(list_recordings(ADDRESSES[1].format(web))) == 3
+
+
+@pytest.mark.parametrize("address", ["https://lab:hunter2/word@host/a.wav", "https://lab:hunter2#word@host/", "https://lab:hunter2?word@host/a/"])
+def test_a_password_with_a_slash_is_refused_untold_and_no_port_is_one(address, tmp_path, capsys):
+    assert main([address, str(tmp_path / "out"), "--log", str(tmp_path / "log.txt")]) == 2
+    said = capsys.readouterr()
+    for text in (said.out, said.err, (tmp_path / "log.txt").read_text(encoding="utf-8"), untold(f"refused: '{address}'")):
+        assert "hunter" not in text and "word@" not in text
+    assert "write them as %2F, %3F and %23" in said.err
+    assert untold("s3://KEY1:hunter2/word@bucket/a") == "s3://bucket/a"
+    for plain in ("https://host:8080/a@b.wav", "https://[::1]:80/a@b.wav", "s3://arn:aws:s3:us:1:accesspoint/ap/key@x"):
+        assert untold(plain) == plain and parted(plain).where == plain

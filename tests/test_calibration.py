@@ -217,6 +217,17 @@ def test_gains_have_their_own_calibrations_and_are_never_guessed(table):
         assert not found.known and found.sensitivity == -170.0 and said in found.remark
 
 
+def test_a_calibration_of_one_gain_never_changes_what_recordings_before_it_get(table):
+    table.add("1353", -175.0)
+    table.add("1353", -160.0, gain="high", valid_from="2024-01-01")
+    of = {day: table.calibration("1353", utc(day), "high") for day in ("2020-01-01", "2025-01-01")}
+    assert {day: float(found.sensitivity) for day, found in of.items()} == {
+        "2020-01-01": -175.0,
+        "2025-01-01": -160.0,
+    }
+    assert not of["2020-01-01"].remark
+
+
 def test_a_calibration_that_is_later_than_the_recording_is_said(table):
     table.add("77", -171.0, valid_from="2024-06-01")
     found = table.calibration("77", utc("2023-01-01"))

@@ -51,6 +51,15 @@ def test_nonsense_is_no_instant():
     assert utc_times(["", "noon", "31.6.17", "2017-13-01 00:00:00", "7", "2017-06-23 12:00:00+15:30", "2017-06-23 12:00:00+10:75", "2017-06-23 12:00:00 EST"]).isna().all()
 
 
+def test_digits_in_one_are_read_place_by_place_or_not_at_all():
+    """Twelve digits are a recorder's yymmddHHMMSS; where they may be yyyymmddHHMM as well, nobody knows."""
+    noon = ["20170623120000", "20170623_120000", "20170623T120000", "20170623-120000", "170623120000", "170623_120000", "170623-120000", "20170623_1200", "170623_1200", "20170623T1200Z"]
+    assert utc_times(noon).tolist() == [NOON] * len(noon)
+    assert utc_times(["220716021453"]).tolist() == [pd.Timestamp("2022-07-16 02:14:53", tz="UTC")]
+    assert utc_times(["202207160214", "1657937705", "1657937705123", "2207160214", "2022071602145", "2017623_140509"]).isna().all()
+    assert utc_times(["9999-01-01 00:00:00", "1/1/1601 00:00:00", "0001-01-01 00:00:00+10:00", "9999-12-31 23:59:59-10:00"]).isna().all()
+
+
 def test_a_column_may_mix_offsets_with_texts_that_have_none():
     texts = ["2017-06-23T22:00:00+10", "2017-06-23 08:00:00 -0400", "2017-06-23 04:00:00", "2017-06-23T12:00:00Z"]
     assert utc_times(texts, "America/Anchorage").tolist() == [NOON] * 4

@@ -206,3 +206,42 @@ def test_files_near_and_far_are_read_alike(tmp_path):
             assert far.timeline.start_utc == near.start_utc and far.notes == header_of(path).notes
             stored = far.read(100, 900).astype(np.float32) * np.float32(near.scale)
             assert np.array_equal(stored, near.read(100 / RATE, 900 / RATE))
+
+
+def test_sound_in_a_second_data_chunk_is_said_and_an_empty_first_one_hides_none(tmp_path):
+    path, half = tmp_path / NAME, len(DATA) // 2
+    for between in (b"", chunk(b"LIST", b"INFO")):
+        path.write_bytes(wav(half, data=DATA[:half], after=between + chunk(b"data", DATA[half:])))
+        recording, samples = read(path)
+        assert len(samples) == len(X) // 2 and not recording.complete
+        assert [fault for fault in recording.faults if "5.0 s of sound lie in a second data chunk" in fault]
+    path.write_bytes(wav(before=chunk(b"data", b"")))
+    recording, samples = read(path)
+    assert len(samples) == len(X) and recording.complete and not recording.faults
+
+
+EXTENSION = struct.pack("<HHI", 22, 8, 4)  # of the format chunk: its size, true bits, where the speakers stand
+GUID = bytes.fromhex("000000001000800000aa00389b71")
+
+
+@pytest.mark.parametrize("subtype", ["ALAW", "ULAW"])
+def test_compressed_samples_are_what_they_are_in_either_form_of_the_header(tmp_path, subtype):
+    plain, extended = write(tmp_path / "a.wav", X, RATE, subtype), tmp_path / "b.wav"
+    want, number = soundfile.read(plain, dtype="float32")[0], {"ALAW": 6, "ULAW": 7}[subtype]
+    content = plain.read_bytes()
+    coded = content[content.find(b"data") + 8:][:len(X)]
+    form = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, RATE, 1, 8) + EXTENSION + struct.pack("<H", number) + GUID
+    extended.write_bytes(b"RIFF" + struct.pack("<I", 60 + len(coded)) + b"WAVE" + chunk(b"fmt ", form) + chunk(b"data", coded))
+    for path in (plain, extended):
+        recording, samples = read(path)
+        assert np.array_equal(samples, want) and sum(f"compressed with loss ({subtype})" in fault for fault in recording.faults) == 1
+
+
+@pytest.mark.parametrize("number, byte_rate, align, bits", [(0x161, 8004, 2972, 16), (0xFF, 16000, 1024, 16), (0x160, 12000, 288, 0), (0xF1AC, 16000, 2, 12),
+                                                            (0x45, 4000, 1, 4)])
+def test_sound_of_a_kind_that_cannot_be_read_is_refused_and_never_taken_for_samples(tmp_path, number, byte_rate, align, bits):
+    path = tmp_path / NAME
+    form = struct.pack("<HHIIHH", number, 1, RATE, byte_rate, align, bits) + b"\0\0"
+    path.write_bytes(b"RIFF" + struct.pack("<I", 38 + len(DATA)) + b"WAVE" + chunk(b"fmt ", form) + chunk(b"data", DATA))
+    with pytest.raises(BadRecording, match=f"compressed sound .format {number:#x}. that cannot be read; convert it to WAV or FLAC"):
+        Recording(path)

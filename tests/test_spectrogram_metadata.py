@@ -239,6 +239,33 @@ def test_a_date_that_no_set_clock_shows_is_named(tmp_path):
         assert [said in fault for fault in Recording(tmp_path / name).faults] == ([True] if said else [])
 
 
+def test_a_date_of_its_own_that_cannot_be_right_does_not_beat_a_name_that_can(tmp_path):
+    unset = chunk(b"bext", bytes(320) + b"1970-01-01" + b"00:00:00" + bytes(264))
+    for name, start, source, said in (("a_20231117_095200.wav", utc(2023, 11, 17, 9, 52), "name", "the file itself (bext) says 1970-01-01, which cannot be right; its name is believed"),
+                                      ("a_19700101_000010.wav", utc(1970, 1, 1), "bext", "cannot be right: it is where a clock begins"), ("a.wav", utc(1970, 1, 1), "bext", "cannot be right: it is")):
+        (tmp_path / name).write_bytes(wav(before=unset))
+        recording = Recording(tmp_path / name)
+        assert recording.start_utc.replace(second=0) == start and recording.time_source in (source, "name")
+        assert [said in fault for fault in recording.faults] == [True]
+
+
+@pytest.mark.parametrize("text", ["TE: inf", "TE: nan", "TE: 1e9", "TE: 10\nSamplerate: inf", "TE: 10\nSamplerate: nan", "TE: -3"])
+def test_numbers_of_a_guano_text_that_are_none_refuse_no_sound(tmp_path, text):
+    (tmp_path / "a.wav").write_bytes(wav(after=guano(text)))
+    recording = Recording(tmp_path / "a.wav")
+    assert recording.sample_rate_hz in (RATE, 10 * RATE) and (recording.sample_rate_hz == RATE) == ("TE: 10" not in text)
+
+
+def test_gaps_of_a_log_that_are_longer_than_any_deployment_are_not_believed(tmp_path):
+    absurd = 10 ** 22
+    for cumulative in (absurd, 2_000_000):
+        texts = (f'CumulativeSamplingGap="{cumulative} us"', f'Info="Sampling Gap {absurd} us at sample 5"')
+        (tmp_path / "6872.220716021453.wav").write_bytes(wav())
+        (tmp_path / "6872.220716021453.log.xml").write_text("".join(f'<PROC_EVENT ID="4"><WavFileHandler {text}/></PROC_EVENT>' for text in texts), encoding="utf-8")
+        recording = Recording(tmp_path / "6872.220716021453.wav")
+        assert not recording.timeline.breaks and not any("e+" in fault or "00000 s" in fault for fault in recording.faults)
+
+
 @pytest.mark.parametrize("name", ["6872.220716021453.sud", "a.x3"])
 def test_packed_sound_is_named_with_how_to_unpack_it(tmp_path, name):
     (tmp_path / name).write_bytes(b"packed")

@@ -101,6 +101,8 @@ def test_names_of_all_makers(name, start):
     ("sg639_MHI_Apr2023_230411-221029.038.wav", "sg639"), ("8537_20210614T120000-0300.wav", "8537"),
     ("2020_07_25_19_05_47.wav", None), ("220716_021453.wav", None), ("20220716_notes.wav", None), ("220716_notes.wav", None),
     ("20220715_leg2_20220716_021453.wav", None), ("FK01_20220716_021453.wav", None), ("REC0001_20220716_021453.wav", None), ("ZOOM0012.wav", None),
+    ("RBW6674_20231105_000000.wav", "RBW6674"), ("RTS0401_20220716_021453.wav", "RTS0401"), ("R0001_20220716_021453.wav", None), ("CH0001_20220716_021453.wav", None),
+    ("16072022_021453.wav", None), ("07162022_021453.wav", None), ("2022197_021453.wav", None), ("67416073_021453.wav", "67416073"), ("2022900_021453.wav", "2022900"),
 ])
 def test_serials_with_letters_and_dates_that_are_no_serial(name, serial):
     assert parse_name(name)[1] == serial
