@@ -12,7 +12,7 @@ from spectrogram.sensitivity import HYDROPHONE_SENSITIVITY
 
 load_dotenv(Path(__file__).resolve().parents[1] / ".env")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["SPECT_GENERATOR", "HYDROPHONE_SENSITIVITY"]
 
 

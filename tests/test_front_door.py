@@ -317,3 +317,15 @@ def test_no_path_of_one_machine_in_git():
                 if private.search(line) and "image/png" not in line:
                     faults.append(f"{path.relative_to(ROOT)}:{number}: {private.search(line).group()}")
     assert faults == []
+
+
+def test_one_version_stands_in_code_citation_and_project():
+    import tomllib
+
+    import yaml
+
+    from spectrogram import __version__
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    assert project == citation == __version__
