@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from spectrogram.profile import load_profile
+from tests.independent_verdict import compared
 from training import contest, kaggle_clips
 from training.clips import clip_table
 from training.contest_data import SeriesSet, ordinal_rows, sides_checked
@@ -71,6 +72,7 @@ def test_a_planted_copy_and_a_group_on_two_sides_are_refused(run):
 def test_figures_come_again_and_are_read_as_tables(run):
     folder, metrics = run["folder"], run["metrics"]
     assert differences(folder) == []
+    assert compared(folder) == (2 * 2 * 12, [])  # variants, methods, figures
     own = metrics["variants"]["own"]
     clean = run["predictions"].query("variant == 'own' and noise == ''")
     from training.metrics import roc_auc

@@ -9,6 +9,7 @@ import pandas as pd
 import papermill
 import pytest
 
+from tests.independent_verdict import compared
 from tests.toy_sound import noise, put, sweep, write
 from training import score_table
 from training.detection_experiment import tables_of
@@ -95,6 +96,8 @@ def test_every_split_is_judged_and_all_figures_come_again(run):
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     try:
         told = differences(folder)
+        count, unlike = compared(folder)
+        assert count >= 54 and len(unlike) == 1 and unlike[0].startswith("splits/mooring/ensemble/")
         assert len(told) == 1 and told[0].startswith("splits/mooring/ensemble/recall")
     finally:
         (folder / "kept.json").replace(folder / "metrics.json")

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import run_pipeline_single_audio
 from spectrogram.profile import load_profile
+from tests.independent_verdict import compared
 from training import humpback_data
 from training import humpback_experiment as steps
 from training.humpback_verdict import conclusion, macro_f1, metrics_of, paired, sentence
@@ -75,6 +76,8 @@ def test_a_portion_is_that_much_of_one_call_and_nothing_of_another(run):
 
 def test_every_figure_comes_again_from_the_tables(run):
     assert differences(run["folder"]) == []
+    count, unlike = compared(run["folder"])
+    assert unlike == [] and count >= 48
     metrics = json.loads((run["folder"] / "metrics.json").read_text(encoding="utf-8"))
     assert {row["way"] for row in metrics["paired"]} == {"gate"}  # the U-Net's network has no twin that hears the sound as recorded
     assert metrics["refinement"]["segments"] > 0 and {row["how"] for row in metrics["gains"]["means"]} == {"gate", "unet"}
