@@ -67,7 +67,7 @@ def measure(path, copies, workers):
         short = fill(path, place / "short.wav", WARM_S)
         started = LocalWorkers(workers, 1)
         try:
-            with Client(started.address, set_as_default=False) as client:
+            with Client(started.address, security=started.security, set_as_default=False) as client:
                 client.wait_for_workers(workers)
                 for process in started.processes:
                     confine(process.pid, workers)

@@ -42,7 +42,7 @@ def measure(path, repeats):
 
         started = {n: LocalWorkers(n, 1) for n in (1, 2)}
         try:
-            with Client(started[1].address, set_as_default=False) as one, Client(started[2].address, set_as_default=False) as two:
+            with Client(started[1].address, security=started[1].security, set_as_default=False) as one, Client(started[2].address, security=started[2].security, set_as_default=False) as two:
                 for n, client in ((1, one), (2, two)):
                     client.wait_for_workers(n)
                     for process in started[n].processes:

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import soundfile
 
+from bench.archive import measure
 from bench.limits import CASES, WAYS, make, spoil
 from bench.recorder import RATE_HZ, Recorder
 from bench.soak import Looker
 from pipeline import run_multi_file_pipeline
 from pipeline.ripening import is_whole
 from tests.toy_model import ToyModel
-from tests.toy_sound import noise
+from tests.toy_sound import noise, write
 
 
 def test_cases_are_written_in_their_sizes_and_the_full_ones_are_ten_times_as_large(tmp_path):
@@ -95,3 +96,9 @@ def test_the_soak_sees_lost_doubled_and_half_recordings(tmp_path):
         look(ok[0], ("b.wav", "ok", 3.0)) == ["half a file is ok: b.wav 3.0"]
         and look(ok[0], ("b.wav", "partial", 3.0)) == []
     )
+
+
+def test_an_archive_is_timed_by_a_worker_that_lets_nobody_else_in(tmp_path):
+    path = write(tmp_path / "6872.220716021453.wav", noise(8, 48_000), 48_000)
+    told = measure(path, 1, 1)
+    assert told["sound_s"] == 8 and 0 < told["seconds"][0] and 0 < told["peak_mb"] < 1200
