@@ -291,19 +291,10 @@ def _reach(stands: np.ndarray, at: int, step: int) -> int:
 
 
 def energy_bounds(low_hz: float, high_hz: float, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[float, float]:
-    """Frequencies between which 5 to 95 % of the energy above the background lie, of a time and band; the band itself where nothing stands above it.
-
-    Cells of the coarse picture less than ABOVE_DB above the background do not count.
-    """
-    bands = np.flatnonzero((profile.band_high_hz > low_hz + 1e-6) & (profile.band_low_hz < high_hz - 1e-6) & np.isfinite(span.coarse_psd[0]))
-    if not len(bands):
-        return low_hz, high_hz
-    when = _slice(start_s, end_s, span.picture_start_s, span.coarse_rate_hz, len(span.coarse_psd))
-    background = span.background_at(0.5 * (start_s + end_s))[bands]
-    cells = span.coarse_psd[when][:, bands].astype(np.float64)
-    above = np.where(cells > 10 ** (ABOVE_DB / 10) * background, cells - background, 0.0).sum(axis=0)
-    energy = np.cumsum(above * (profile.band_high_hz - profile.band_low_hz)[bands])
-    if not energy[-1] > 0:
+    """Frequencies between which 5 to 95 % of the energy above the background lie, of a time and band; the band itself where nothing stands above it."""
+    bands, _, above = _above_background(low_hz, high_hz, start_s, end_s, span, profile)
+    energy = np.cumsum(above.sum(axis=0) * (profile.band_high_hz - profile.band_low_hz)[bands])
+    if not len(bands) or not energy[-1] > 0:
         return low_hz, high_hz
     first, last = (int(np.searchsorted(energy, share * energy[-1])) for share in ENERGY_SHARES)
     return max(low_hz, float(profile.band_low_hz[bands[first]])), min(high_hz, float(profile.band_high_hz[bands[last]]))
@@ -311,21 +302,24 @@ def energy_bounds(low_hz: float, high_hz: float, start_s: float, end_s: float, s
 
 def energy_times(low_hz: float, high_hz: float, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[float, float]:
     """Times between which 5 to 95 % of the energy above the background lie, of a time and band, within cells by straight lines; as `energy_bounds`."""
-    bands = np.flatnonzero((profile.band_high_hz > low_hz + 1e-6) & (profile.band_low_hz < high_hz - 1e-6) & np.isfinite(span.coarse_psd[0]))
-    if not len(bands):
-        return start_s, end_s
-    rate = span.coarse_rate_hz
-    when = _slice(start_s, end_s, span.picture_start_s, rate, len(span.coarse_psd))
-    background = span.background_at(0.5 * (start_s + end_s))[bands]
-    cells = span.coarse_psd[when][:, bands].astype(np.float64)
-    above = np.where(cells > 10 ** (ABOVE_DB / 10) * background, cells - background, 0.0) @ (profile.band_high_hz - profile.band_low_hz)[bands]
-    edges = np.clip((round(span.picture_start_s * rate) + when.start + np.arange(len(above) + 1)) / rate, start_s, end_s)
-    energy = np.concatenate([[0.0], np.cumsum(above)])
+    bands, first_cell, above = _above_background(low_hz, high_hz, start_s, end_s, span, profile)
+    energy = np.concatenate([[0.0], np.cumsum(above @ (profile.band_high_hz - profile.band_low_hz)[bands])])
     if not energy[-1] > 0:
         return start_s, end_s
+    rate = span.coarse_rate_hz
+    edges = np.clip((round(span.picture_start_s * rate) + first_cell + np.arange(len(energy))) / rate, start_s, end_s)
     first, last = np.interp(np.array(ENERGY_SHARES) * energy[-1], energy, edges)
     most = ENDS * (end_s - start_s)
     return float(min(first, start_s + most)), float(max(last, end_s - most))
+
+
+def _above_background(low_hz: float, high_hz: float, start_s: float, end_s: float, span: Span, profile: Profile) -> tuple[np.ndarray, int, np.ndarray]:
+    """The visible bands of a band, the first cell of a time, and the power above the background there (cells, bands); cells less than ABOVE_DB above it count as 0."""
+    bands = np.flatnonzero((profile.band_high_hz > low_hz + 1e-6) & (profile.band_low_hz < high_hz - 1e-6) & np.isfinite(span.coarse_psd[0]))
+    when = _slice(start_s, end_s, span.picture_start_s, span.coarse_rate_hz, len(span.coarse_psd))
+    background = span.background_at(0.5 * (start_s + end_s))[bands]
+    cells = span.coarse_psd[when][:, bands].astype(np.float64)
+    return bands, when.start, np.where(cells > 10 ** (ABOVE_DB / 10) * background, cells - background, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------------------ events
