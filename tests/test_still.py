@@ -31,6 +31,17 @@ def runs_of(still):
     return [tuple(run) for run in still.runs]
 
 
+def in_pieces(counter, x, cuts):
+    """A counter that heard sound piece by piece, and one that was joined from those that heard a piece each."""
+    whole, joined = counter(1000), counter(1000)
+    for first, last in zip(cuts, cuts[1:]):
+        whole.add(x[first:last])
+        part = counter(1000, int(first))
+        part.add(x[first:last])
+        joined.append(json.loads(json.dumps(part.state)))
+    return whole, joined
+
+
 @pytest.mark.parametrize("kind", ["int16", "float32"])
 def test_runs_are_those_found_by_hand_in_any_blocks_and_in_stretches_that_are_joined(kind):
     rng = np.random.default_rng(1)
@@ -40,12 +51,7 @@ def test_runs_are_those_found_by_hand_in_any_blocks_and_in_stretches_that_are_jo
         for start in rng.integers(0, n, 4):
             x[start : start + int(rng.integers(1, 900))] = rng.integers(-1, 2)
         cuts = np.unique([0, n, *rng.integers(0, n + 1, 5)])
-        whole, joined = Still(1000), Still(1000)
-        for first, last in zip(cuts, cuts[1:]):
-            whole.add(x[first:last])
-            part = Still(1000, int(first))
-            part.add(x[first:last])
-            joined.append(json.loads(json.dumps(part.state)))
+        whole, joined = in_pieces(Still, x, cuts)
         assert runs_of(whole) == runs_of(joined) == by_hand(x, whole.least)
 
 
@@ -59,12 +65,7 @@ def test_short_dropouts_are_those_found_by_hand_in_any_blocks_and_in_stretches_t
         for start in rng.integers(1, n, 5):
             x[start : start + int(rng.integers(1, 150))] = 0
         cuts = np.unique([0, n, *rng.integers(0, n + 1, 6)])
-        whole, joined = Dropouts(1000), Dropouts(1000)
-        for first, last in zip(cuts, cuts[1:]):
-            whole.add(x[first:last])
-            part = Dropouts(1000, int(first))
-            part.add(x[first:last])
-            joined.append(json.loads(json.dumps(part.state)))
+        whole, joined = in_pieces(Dropouts, x, cuts)
         some = np.abs(x[:: whole.least])[x[:: whole.least] != 0]
         step = steps if kind == "int16" else some.min()
         jump = [(a, b, max(abs(x[a - 1]), abs(x[b]) if b < n else 0)) for a, b, v in by_hand(x, 16) if v == 0 and b - a < whole.long]
